@@ -1,0 +1,101 @@
+"""The interface of a method: towers, losses, and the order in which they are trained."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+
+if TYPE_CHECKING:
+    from xmkeras.models.towers import Towers
+
+Tensor = Any
+Batch = Mapping[str, Tensor]
+Outputs = dict[str, Tensor]
+Losses = dict[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One of the updates that make up a training step.
+
+    Attributes:
+        name: shown in logs.
+        losses: `(outputs, batch) -> {name: scalar}`; their sum is minimised.
+        variables: regular expression on the names of `Method.named_variables` that this phase updates.
+        every: the phase runs at each step whose number divides by it.
+    """
+
+    name: str
+    losses: Callable[[Outputs, Batch], Losses]
+    variables: str = ".*"
+    every: int = 1
+
+
+class Method(abc.ABC):
+    """A way to train two towers into one embedding space.
+
+    A subclass sets `Params` (a frozen dataclass whose fields become the flags `--<method>.<field>`) and writes
+    `losses`; it adds trainable layers that only training needs with `add_head`. It sees one global batch and knows
+    nothing of replicas, precision, checkpoints or export.
+
+    Args:
+        towers: the image and the text tower.
+        params: an instance of `Params`.
+        num_labels: number of labels of the training split's table (classes, identities or images).
+    """
+
+    Params: ClassVar[type]
+
+    def __init__(self, towers: Towers, params: Any, num_labels: int):
+        self.towers = towers
+        self.params = params
+        self.num_labels = num_labels
+        self.heads: dict[str, keras.layers.Layer] = {}
+
+    def add_head(self, name: str, layer: keras.layers.Layer, *input_shape: int | None) -> None:
+        """Builds `layer` for inputs of `input_shape` and registers it under `heads/<name>`."""
+        layer.build(input_shape)
+        self.heads[name] = layer
+
+    def outputs(self, batch: Batch, training: bool) -> Outputs:
+        """Embeds a batch: `image` (B, d) and `text` (B, d), float32, not normalised."""
+        if "image_features" in batch:
+            image = self.towers.image_head(batch["image_features"], training=training)
+        else:
+            image = self.towers.image(batch["image"], training=training)
+        text = self.towers.text_encoder(batch["text"], training=training)
+        return {"image": keras.ops.cast(image, "float32"), "text": keras.ops.cast(text, "float32")}
+
+    @abc.abstractmethod
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        """The named scalar loss terms of a global batch; their sum is minimised."""
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The updates of one step; one joint update unless a method alternates."""
+        return (Phase("joint", self.losses),)
+
+    def score(self, image: Tensor, text: Tensor) -> Tensor:
+        """Similarity of every image with every text, (n, d) x (m, d) -> (n, m): the cosine by default."""
+        normalize = keras.ops.normalize
+        return keras.ops.matmul(normalize(image, axis=-1), keras.ops.transpose(normalize(text, axis=-1)))
+
+    def named_parts(self) -> dict[str, keras.layers.Layer]:
+        """All layers of the method by the first part of their variables' names."""
+        heads = {f"heads/{name}": layer for name, layer in self.heads.items()}
+        return {**self.towers.named_parts, **heads}
+
+    def named_variables(self) -> dict[str, keras.Variable]:
+        """Every variable once, by a name that is the same in every process."""
+        named: dict[str, keras.Variable] = {}
+        for prefix, part in self.named_parts().items():
+            for variable in part.variables:
+                path = variable.path.removeprefix(f"{part.name}/")
+                name = f"{prefix}/{path}"
+                if name in named:
+                    raise ValueError(f"Two variables of {prefix} are called {path!r}; give their layers fixed names.")
+                named[name] = variable
+        return named
