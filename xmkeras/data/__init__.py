@@ -1,1 +1,1 @@
-
+"""Rows, sources, and the way from them to batches."""

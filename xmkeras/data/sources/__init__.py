@@ -1,1 +1,89 @@
+"""Data sets by name: each module here reads one and has `load(options) -> RowTable`."""
 
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import pkgutil
+
+import numpy as np
+
+from xmkeras.data.rows import RowTable
+from xmkeras.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOptions:
+    """Everything a source may ask for; each uses what concerns it.
+
+    Attributes:
+        data_dir: root of caches and of downloaded sets; "~" is the home directory.
+        table: path of the CSV or JSON-lines file.
+        image_root: folder that relative image paths start from; beside the table where empty.
+        image_column, caption_column, label_column, id_column, split_column, category_column: columns of the
+            table; found by their usual names where empty. `caption_column` may name several, with commas.
+        seed: of a split that the source makes itself.
+        identity_disjoint: a split made here keeps all rows of a label on one side.
+        validation_share, test_share: of the images (of the labels with `identity_disjoint`), 0 to 1.
+        render_size: side of rendered drawings, pixels.
+        pack: read the images from sharded random-access files, written on first use.
+        check_images: look for every image file while loading.
+        limit: keep so many images of each split at most; 0 keeps all.
+    """
+
+    data_dir: str = "~/.cache/xmkeras"
+    table: str = ""
+    image_root: str = ""
+    image_column: str = ""
+    caption_column: str = ""
+    label_column: str = ""
+    id_column: str = ""
+    split_column: str = ""
+    category_column: str = ""
+    seed: int = 0
+    identity_disjoint: bool = False
+    validation_share: float = 0.1
+    test_share: float = 0.2
+    render_size: int = 128
+    pack: bool = False
+    check_images: bool = True
+    limit: int = 0
+
+    @property
+    def root(self) -> str:
+        """`data_dir` as an absolute path."""
+        return os.path.abspath(os.path.expanduser(self.data_dir))
+
+
+def source_names() -> list[str]:
+    """The names that `load_source` knows: the modules of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load_source(name: str, options: SourceOptions) -> RowTable:
+    """Loads the data set `name`.
+
+    Raises:
+        UserError: there is no such source, or it cannot be loaded.
+    """
+    if name not in source_names():
+        raise UserError(f"Unknown source {name!r}; choose one of {', '.join(source_names())}.")
+    table: RowTable = importlib.import_module(f"{__name__}.{name}").load(options)
+    if options.limit:
+        table = _first_images(table, options.limit)
+    if options.pack:
+        from xmkeras.data.prepare import pack
+
+        table = pack(table, options.root)
+    return table
+
+
+def _first_images(table: RowTable, limit: int) -> RowTable:
+    kept: list[np.ndarray] = []
+    for split in table.split_names:
+        rows = np.flatnonzero(table.splits == split)
+        images = table.image_index[rows]
+        first = images[np.sort(np.unique(images, return_index=True)[1])][:limit]
+        kept.append(rows[np.isin(images, first)])
+    return table.take(np.sort(np.concatenate(kept)))
