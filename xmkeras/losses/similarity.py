@@ -1,0 +1,37 @@
+"""Unit vectors and dot products in float32, shared by the losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+
+SQUARED_NORM_FLOOR = 1e-12
+
+
+def as_float32(x: Tensor) -> Tensor:
+    """`x` as a float32 tensor: similarities and softmaxes overflow or lose their epsilon in half precision."""
+    return ops.cast(ops.convert_to_tensor(x), "float32")
+
+
+def unit(x: Tensor, axis: int = -1) -> Tensor:
+    """`x` in float32 with vectors of length 1 along `axis`; a zero vector stays zero and has a finite gradient."""
+    x = as_float32(x)
+    squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squared_norm, SQUARED_NORM_FLOOR))
+
+
+def projection_scores(queries: Tensor, targets: Tensor) -> Tensor:
+    """Scalar projections of every query on every target's direction, (n, d) x (m, d) -> (n, m) float32.
+
+    Only the targets are normalised: the query keeps its length (CMPM, paper 003, equation 1).
+    """
+    return ops.matmul(as_float32(queries), ops.transpose(unit(targets)))
+
+
+def project(x: Tensor, onto: Tensor) -> Tensor:
+    """Row-wise vector projection `(x_i . z_i) z_i` with z_i the unit row of `onto`, (n, d) x (n, d) -> (n, d)."""
+    direction = unit(onto)
+    return ops.sum(as_float32(x) * direction, axis=-1, keepdims=True) * direction

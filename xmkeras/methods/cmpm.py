@@ -1,0 +1,112 @@
+"""CMPM and CMPC: cross-modal projection matching and classification."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from xmkeras.errors import UserError
+from xmkeras.layers import UnitColumnDense
+from xmkeras.losses import classification
+from xmkeras.losses.cmpm import DIVERGENCES, cmpm_terms
+from xmkeras.method import Batch, Losses, Method, Outputs, Tensor
+from xmkeras.models.towers import Towers
+
+CLASSIFIERS = ("none", "softmax", "norm_softmax", "projection_softmax", "cmpc")
+
+
+def _field(default: Any, text: str, choices: tuple[str, ...] | None = None) -> Any:
+    metadata = {"help": text} if choices is None else {"help": text, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Cmpm(Method):
+    """Zhang and Lu, "Deep Cross-Modal Projection Learning for Image-Text Matching", ECCV 2018 (paper 003).
+
+    CMPM (equations 1 to 5) with, on request, a classifier on the labels: CMPC (equations 6 to 10) or one of the
+    rows of the paper's Table 6. The paper's full model is `--cmpm.classifier=cmpc` (equation 11); its KL(q||p)
+    ablation (Table 5) is `--cmpm.divergence=qp`. An image and a text match when their labels are equal, so labels
+    may be classes, identities, or one class an image. The classifier is a head: no part of the inference towers.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """The options of CMPM and CMPC, flags `--cmpm.<field>`.
+
+        Raises:
+            UserError: a value outside its range or choices.
+        """
+
+        matching: bool = _field(
+            True, "Train with CMPM; switch it off for the classifier-only rows of Table 6."
+        )
+        divergence: str = _field("pq", "KL(p||q), as published, or the KL(q||p) ablation.", DIVERGENCES)
+        epsilon: float = _field(1e-8, "Added to q in the logarithm: how much an unmatched pair costs.")
+        matching_weight: float = _field(1.0, "Factor of both CMPM terms.")
+        classifier: str = _field("none", "Classification loss beside CMPM; cmpc is the paper's.", CLASSIFIERS)
+        classifier_weight: float = _field(1.0, "Factor of the classification loss.")
+        scale: float = _field(1.0, "Length of the class weights in norm_softmax and cmpc.")
+
+        def __post_init__(self) -> None:
+            for name, choices in (("divergence", DIVERGENCES), ("classifier", CLASSIFIERS)):
+                value = getattr(self, name)
+                if value not in choices:
+                    raise UserError(
+                        f"--cmpm.{name}={value} is not known; choose one of {', '.join(choices)}."
+                    )
+            for name in ("epsilon", "scale"):
+                if not getattr(self, name) > 0:
+                    raise UserError(f"--cmpm.{name}={getattr(self, name)} has to be greater than 0.")
+            for name in ("matching_weight", "classifier_weight"):
+                if not getattr(self, name) >= 0:
+                    raise UserError(f"--cmpm.{name}={getattr(self, name)} has to be 0 or greater.")
+            if not self.matching and self.classifier == "none":
+                raise UserError(
+                    "--nocmpm.matching with --cmpm.classifier=none leaves nothing to train; choose a classifier."
+                )
+
+    def __init__(self, towers: Towers, params: Params, num_labels: int):
+        super().__init__(towers, params, num_labels)
+        if params.classifier == "none":
+            return
+        free = params.classifier in ("softmax", "projection_softmax")
+        head = (
+            keras.layers.Dense(num_labels, name="classifier")
+            if free
+            else (UnitColumnDense(num_labels, scale=params.scale, name="classifier"))
+        )
+        self.add_head("classifier", head, None, towers.image_head.output_shape[-1])
+
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        """CMPM's two terms and the classifier's, each a float32 scalar times its weight."""
+        image, text, labels = outputs["image"], outputs["text"], batch["label"]
+        terms: Losses = {}
+        if self.params.matching:
+            image_to_text, text_to_image = cmpm_terms(
+                image, text, labels, epsilon=self.params.epsilon, divergence=self.params.divergence
+            )
+            terms["cmpm_i2t"] = self.params.matching_weight * image_to_text
+            terms["cmpm_t2i"] = self.params.matching_weight * text_to_image
+        if self.params.classifier != "none":
+            loss = self._classification(image, text, labels)
+            terms[self.params.classifier] = self.params.classifier_weight * loss
+        return terms
+
+    def _classification(self, image: Tensor, text: Tensor, labels: Tensor) -> Tensor:
+        head, scale = self.heads["classifier"], self.params.scale
+        match self.params.classifier:
+            case "cmpc":
+                return classification.cmpc(image, text, labels, head.kernel, scale=scale)
+            case "projection_softmax":
+                return classification.projection_softmax(image, text, labels, head.kernel, head.bias)
+            case "norm_softmax":
+                of_image = classification.norm_softmax(image, labels, head.kernel, scale=scale)
+                return of_image + classification.norm_softmax(text, labels, head.kernel, scale=scale)
+            case _:
+                of_image = classification.softmax_loss(image, labels, head.kernel, head.bias)
+                return of_image + classification.softmax_loss(text, labels, head.kernel, head.bias)
+
+
+METHOD = Cmpm
