@@ -1,0 +1,152 @@
+"""Writes a SavedModel that TensorFlow alone can load, with warm-up requests and a description beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+import xmkeras
+from xmkeras.data import images
+from xmkeras.errors import UserError
+from xmkeras.serving import warmup
+from xmkeras.serving.signatures import Signatures, input_specs, portable_recurrence
+
+if TYPE_CHECKING:
+    from xmkeras.models.towers import Towers
+    from xmkeras.retrieval.embeddings import EmbeddingSet
+
+METADATA_FILE = "assets.extra/xmkeras.json"
+VERSION = "1"
+
+
+def export_saved_model(
+    towers: Towers,
+    directory: str | os.PathLike[str],
+    *,
+    image_size: tuple[int, int],
+    embedding_dim: int,
+    gallery: EmbeddingSet | None = None,
+    gallery_split: str = "",
+    top_k: int = 10,
+    max_pixels: int = images.MAX_PIXELS,
+    credit: str = "",
+) -> pathlib.Path:
+    """Writes `directory/saved_model/1`, or leaves what was there untouched.
+
+    Every weight is stored once, as it was trained, and the graph holds core TensorFlow operations only.
+
+    Args:
+        towers: the trained towers; tracing runs them in inference mode.
+        directory: a run directory; made if it does not exist.
+        image_size: height and width that the image tower takes, in pixels.
+        embedding_dim: d, the size of an embedding; written into the description.
+        gallery: embeddings of the images that `search_by_*` look through; None leaves these signatures out.
+        gallery_split: the name of the gallery's split; written into the description.
+        top_k: results of `search_by_text` and `search_by_image`.
+        max_pixels: images that declare more pixels are invalid.
+        credit: attribution of the data, shown wherever its pictures are.
+
+    Returns:
+        The folder of the version.
+
+    Raises:
+        UserError: `top_k` is below 1, the gallery is empty or its vectors have another size than the
+            embedding, or the disk is full.
+    """
+    _check(gallery, embedding_dim, top_k)
+    target = pathlib.Path(directory) / "saved_model" / VERSION
+    module = Signatures(towers, image_size=image_size, max_pixels=max_pixels, gallery=gallery, top_k=top_k)
+    with _written_whole(target) as folder:
+        with portable_recurrence(towers):
+            functions = {
+                name: function.get_concrete_function() for name, function in module.functions().items()
+            }
+        tf.saved_model.save(module, str(folder), signatures=functions)
+        warmup.write_warmup(folder, functions, image_size)
+        description = {
+            "format": 1,
+            "xmkeras": xmkeras.__version__,
+            "tensorflow": tf.__version__,
+            "fingerprint": fingerprint(module),
+            "image_size": list(image_size),
+            "embedding_dim": embedding_dim,
+            "max_pixels": max_pixels,
+            "gallery": None if gallery is None else _describe(gallery, gallery_split, top_k),
+            "credit": credit,
+            "signatures": {name: _ends(function) for name, function in functions.items()},
+        }
+        (folder / METADATA_FILE).write_text(
+            json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8"
+        )
+    return target
+
+
+def fingerprint(module: Signatures) -> str:
+    """SHA-256, in hex, of all that decides an embedding: weights, vocabulary, image size."""
+    digest = hashlib.sha256(repr((module.image_size, module.tokenizer.get_config())).encode())
+    for name, weight in sorted(module.weights.items()):
+        value = np.ascontiguousarray(weight.numpy())
+        digest.update(f"{name} {value.dtype} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _check(gallery: EmbeddingSet | None, embedding_dim: int, top_k: int) -> None:
+    if top_k < 1:
+        raise UserError(f"A search returns at least one image, so top_k={top_k} is too small; use 1 or more.")
+    if gallery is None:
+        return
+    rows, size = gallery.vectors.shape
+    if not rows:
+        raise UserError("The gallery to be packed holds no image; choose a split that has some.")
+    if size != embedding_dim:
+        raise UserError(
+            f"The gallery's vectors have {size} numbers and the model's {embedding_dim}; embed it anew."
+        )
+
+
+def _describe(gallery: EmbeddingSet, split: str, top_k: int) -> dict[str, Any]:
+    return {"split": split, "images": len(gallery.ids), "top_k": min(top_k, len(gallery.ids))}
+
+
+def _ends(function: tf.types.experimental.ConcreteFunction) -> dict[str, Mapping[str, str]]:
+    """Names, types and shapes of a signature's inputs and outputs, for people and clients."""
+    inputs, outputs = input_specs(function), function.structured_outputs
+    return {
+        "inputs": {name: f"{spec.dtype.name} {spec.shape}" for name, spec in inputs.items()},
+        "outputs": {name: f"{spec.dtype.name} {spec.shape}" for name, spec in outputs.items()},
+    }
+
+
+@contextlib.contextmanager
+def _written_whole(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields an empty folder beside `target` that takes its place on success and vanishes on failure."""
+    # TensorFlow Serving looks at folders with a number for a name only, so it never sees the unfinished one.
+    partial, old = (target.with_name(f".{target.name}.{end}.{os.getpid()}") for end in ("partial", "old"))
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if target.exists():
+            target.rename(old)
+        try:
+            partial.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+    except (OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
+        raise UserError(
+            f"Cannot write the SavedModel {target}: {error}; free space or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
