@@ -1,0 +1,68 @@
+# Two commands: `make demo` and `make test`. Both set up .venv first, once, and again when the lock changes.
+
+BIN := .venv/bin
+STAMP := .venv/installed.stamp
+PYTHONS ?= python3.13 python3.12 python3.11 python3
+ARGS ?=
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help setup demo test lint lock clean
+
+help:
+	@echo "make demo    train, measure, export and search on OpenMoji, in a few minutes on two cores"
+	@echo "make test    run the whole suite (ARGS='tests/losses -x' runs a part)"
+	@echo "make lint    ruff and mypy"
+	@echo "make setup   only the virtual environment .venv"
+	@echo "make lock    a new requirements.lock from the newest versions that setup.cfg allows"
+	@echo "make clean   remove .venv, build products and caches; runs/ stays"
+
+demo: $(STAMP)
+	@$(BIN)/python -m tools.demo $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock setup.cfg pyproject.toml
+	@$(call ensure_venv,.venv)
+	@echo "Installing the tested set of packages into .venv, once (about 0.7 GB to download) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check
+	@touch $@
+
+lock:
+	@$(call ensure_venv,build/lock)
+	@build/lock/bin/python -m pip install '.[openmoji,serving,test,dev]' setuptools wheel
+	@head -n 2 requirements.lock > build/requirements.lock
+	@build/lock/bin/python -m pip freeze --all --exclude pip --exclude xmkeras >> build/requirements.lock
+	@mv build/requirements.lock requirements.lock
+	@rm -rf build/lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -exec rm -rf {} +
+
+# The first Python that is 3.11 to 3.13 and has its venv module makes the environment $(1).
+define ensure_venv
+	$(1)/bin/python -m pip --version >/dev/null 2>&1 && exit 0; \
+	unset lacking; \
+	for python in $(PYTHONS); do \
+	    name=$$($$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(1); \
+	print("python%d.%d" % v[:2])' 2>/dev/null) || continue; \
+	    $$python -c 'import ensurepip, venv' 2>/dev/null || { lacking=$${lacking:-$$name}; continue; }; \
+	    echo "Making $(1) with $$name"; \
+	    exec $$python -m venv --clear $(1); \
+	done; \
+	if test -n "$$lacking"; then \
+	    echo "The venv module of $$lacking is missing; install it with: sudo apt install $$lacking-venv" >&2; \
+	else \
+	    echo "Python 3.11, 3.12 or 3.13 is needed; install it with: sudo apt install python3 python3-venv" >&2; \
+	fi; \
+	exit 1
+endef
