@@ -10,7 +10,7 @@ from xmkeras.errors import UserError
 
 
 def render_missing(svg_dir: str, names: Sequence[str], png_dir: str, size: int) -> None:
-    """Renders `svg_dir/<name>.svg` to `png_dir/<name>.png`, square of `size` pixels on white, unless it exists.
+    """Renders `svg_dir/<name>.svg` to `png_dir/<name>.png` (square, on white), unless it exists.
 
     Each file appears whole or not at all, so that a run that was killed goes on with the next drawing.
 

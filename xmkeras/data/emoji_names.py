@@ -91,12 +91,7 @@ def all_emoji(drawn: Iterable[str] = ()) -> dict[str, Emoji]:
         names[code] = _distinct([entry["en"], *(alias for alias in aliases if not re.search(r"\d", alias))])
         categories[code] = detail.category if detail else "Other"
     for code in drawn:
-        if (
-            "-" not in code
-            and code not in names
-            and _wanted(code)
-            and (name := unicodedata.name(chr(int(code, 16)), ""))
-        ):
+        if code not in names and (name := _symbol_name(code)):
             names[code], categories[code] = _distinct([name]), "Symbols"
     users = collections.Counter(name for own in names.values() for name in own)
     return {
@@ -104,6 +99,13 @@ def all_emoji(drawn: Iterable[str] = ()) -> dict[str, Emoji]:
         for code, own in names.items()
         if categories[code] != "Flags"
     }
+
+
+def _symbol_name(code: str) -> str:
+    """The Unicode name of a single character that stands alone, else ""."""
+    if "-" in code or not _wanted(code) or unicodedata.combining(character := chr(int(code, 16))):
+        return ""
+    return unicodedata.name(character, "") if unicodedata.category(character)[0] in "PS" else ""
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

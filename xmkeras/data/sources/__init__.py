@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import os
 import pkgutil
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class SourceOptions:
         image_root: folder that relative image paths start from; beside the table where empty.
         image_column, caption_column, label_column, id_column, split_column, category_column: columns of the
             table; found by their usual names where empty. `caption_column` may name several, with commas.
+        label_kind: what the label column means, "class" or "identity"; judged by its name where empty.
         seed: of a split that the source makes itself.
         identity_disjoint: a split made here keeps all rows of a label on one side.
         validation_share, test_share: of the images (of the labels with `identity_disjoint`), 0 to 1.
@@ -41,6 +43,7 @@ class SourceOptions:
     id_column: str = ""
     split_column: str = ""
     category_column: str = ""
+    label_kind: Literal["", "class", "identity"] = ""
     seed: int = 0
     identity_disjoint: bool = False
     validation_share: float = 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from xmkeras.data.drawings import render_missing
 from xmkeras.data.emoji_names import TONE, Emoji, all_emoji, neutral_base
 from xmkeras.data.rows import Row, RowTable
+from xmkeras.data.splits import hash_split
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,11 +76,3 @@ def _rows(files: dict[str, str], png_dir: str, options: SourceOptions) -> Iterat
 
 def _id(emoji: Emoji) -> str:
     return emoji.names[0].replace(" ", "-")
-
-
-def hash_split(key: str, validation_share: float, test_share: float) -> str:
-    """The split of `key`, the same in every process and whatever other keys there are."""
-    position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-    if position < test_share:
-        return "test"
-    return "validation" if position < test_share + validation_share else "train"
