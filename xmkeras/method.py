@@ -61,14 +61,28 @@ class Method(abc.ABC):
         layer.build(input_shape)
         self.heads[name] = layer
 
-    def outputs(self, batch: Batch, training: bool) -> Outputs:
-        """Embeds a batch: `image` (B, d) and `text` (B, d), float32, not normalised."""
+    def embed_images(self, batch: Batch, training: bool) -> Tensor:
+        """Image embeddings (B, d) of `image` (B, H, W, 3), or of cached `image_features` (B, f)."""
         if "image_features" in batch:
-            image = self.towers.image_head(batch["image_features"], training=training)
-        else:
-            image = self.towers.image(batch["image"], training=training)
-        text = self.towers.text_encoder(batch["text"], training=training)
-        return {"image": keras.ops.cast(image, "float32"), "text": keras.ops.cast(text, "float32")}
+            return self.towers.image_head(batch["image_features"], training=training)
+        return self.towers.image(batch["image"], training=training)
+
+    def embed_texts(self, batch: Batch, training: bool) -> Tensor:
+        """Text embeddings (B, d) of token ids `text` (B, L)."""
+        return self.towers.text_encoder(batch["text"], training=training)
+
+    def outputs(
+        self, batch: Batch, training: bool, embed_images: Callable[[Batch, bool], Tensor] | None = None
+    ) -> Outputs:
+        """Embeds a batch: `image` (B, d) and `text` (B, d), float32, not normalised.
+
+        `embed_images` stands in for `self.embed_images` where the caller has compiled it.
+        """
+        embeddings = {
+            "image": (embed_images or self.embed_images)(batch, training),
+            "text": self.embed_texts(batch, training),
+        }
+        return {name: keras.ops.cast(value, "float32") for name, value in embeddings.items()}
 
     @abc.abstractmethod
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:

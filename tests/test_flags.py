@@ -1,0 +1,121 @@
+"""Flags: two passes, nested flagfiles, and mistakes answered with one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from xmkeras import flags
+from xmkeras.config import Config, TrainConfig, option
+from xmkeras.errors import UserError
+from xmkeras.run import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    top_k: int = option(10, "results")
+
+
+def test_defaults_are_those_of_the_dataclasses():
+    command = flags.parse([])
+    assert command.config.train == TrainConfig()
+    assert command.config.method == "cmpm"
+    assert command.given == frozenset()
+
+
+def test_types_lists_and_method_flags():
+    argv = [
+        "--batch_size=8", "--noresume", "--learning_rate", "1e-4", "--group=a.* lr=2x", "--group=b.* frozen",
+        "--cmpm.epsilon=1e-6", "--cmpm.classifier=cmpc", "--top_k=3",
+    ]  # fmt: skip
+    command = flags.parse(argv, _Options)
+    assert command.config.train.batch_size == 8
+    assert command.config.train.resume is False
+    assert command.config.train.learning_rate == 1e-4
+    assert command.config.train.group == ("a.* lr=2x", "b.* frozen")
+    assert command.config.method_params["epsilon"] == 1e-6
+    assert command.config.method_params["classifier"] == "cmpc"
+    assert command.options == _Options(top_k=3)
+    assert {"batch_size", "cmpm.epsilon", "top_k"} <= command.given
+
+
+def test_nested_flagfiles_resolve_beside_the_including_file_and_later_values_win(tmp_path: pathlib.Path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "data.cfg").write_text("# a comment\n\n--batch_size=4\n--steps=7\n--method=cmpm\n")
+    (tmp_path / "run.cfg").write_text("--flagfile=parts/data.cfg\n--steps=9\n--cmpm.epsilon=0.5\n")
+    config = flags.parse([f"--flagfile={tmp_path / 'run.cfg'}", "--batch_size=5"]).config
+    assert (config.train.steps, config.train.batch_size, config.method_params["epsilon"]) == (9, 5, 0.5)
+
+
+def test_a_written_flagfile_repeats_the_config(tmp_path: pathlib.Path):
+    config = flags.parse(["--group=a.* lr=2x", "--noresume", "--ema=0.9", "--augment=flip,crop"]).config
+    path = tmp_path / "flags.cfg"
+    path.write_text(flags.to_flagfile(config))
+    assert flags.parse([f"--flagfile={path}"]).config == config
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--batch_sise=3"], ["--batch_sise", "the command line", "--batch_size"]),
+        (["--method=nothing"], ["nothing", "cmpm"]),
+        (["--batch_size=many"], ["batch_size", "many"]),
+        (["--image_tower=vgg"], ["image_tower", "mobilenet"]),
+        (["--flagfile=nowhere.cfg"], ["nowhere.cfg", "flags/cmpm_flowers.cfg"]),
+        (["stray"], ["stray"]),
+        (["--cmpm.epsilon=-1"], ["epsilon"]),
+    ],
+)
+def test_mistakes_are_one_sentence(argv: list[str], words: list[str]):
+    with pytest.raises(UserError) as error:
+        command = flags.parse(argv)
+        flags.load_method(command.config.method).Params(**command.config.method_params)
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_bad_line_of_a_flagfile_is_named(tmp_path: pathlib.Path):
+    path = tmp_path / "x.cfg"
+    path.write_text("--steps=3\n--stepz=4\n")
+    with pytest.raises(UserError, match=r"x\.cfg, line 2"):
+        flags.parse([f"--flagfile={path}"])
+    path.write_text("steps=3\n")
+    with pytest.raises(UserError, match="line 1"):
+        flags.parse([f"--flagfile={path}"])
+    path.write_text("--flagfile=x.cfg\n")
+    with pytest.raises(UserError, match="includes itself"):
+        flags.parse([f"--flagfile={path}"])
+
+
+def test_main_guard_turns_a_user_error_into_status_two(capsys: pytest.CaptureFixture[str]):
+    def main(argv):
+        raise UserError("There is no image x.png; put it there.")
+
+    assert flags.main_guard(main, []) == 2
+    assert capsys.readouterr().err == "xmkeras: There is no image x.png; put it there.\n"
+
+
+def test_help_lists_every_flag_with_its_default(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ending:
+        flags.parse(["--help"], _Options)
+    assert ending.value.code == 0
+    text = capsys.readouterr().out
+    for name in (*Config().as_flags(), "cmpm.epsilon", "top_k"):
+        assert f"--{name}=" in text
+
+
+def test_flags_of_a_run_are_the_defaults_of_later_commands(tmp_path: pathlib.Path):
+    config = flags.parse(["--batch_size=3", "--cmpm.epsilon=0.5"]).config
+    RunDirectory(tmp_path).open(config, "rows")
+    command = flags.parse_for_run([f"--run={tmp_path}", "--table=other.csv"])
+    assert command.config.train.batch_size == 3
+    assert command.config.method_params["epsilon"] == 0.5
+    assert command.config.data.table == "other.csv"
+    with pytest.raises(UserError, match="--embedding_dim belongs to training"):
+        flags.parse_for_run([f"--run={tmp_path}", "--embedding_dim=7"])
+    with pytest.raises(UserError, match="Which run"):
+        flags.parse_for_run([])

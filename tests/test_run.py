@@ -1,0 +1,75 @@
+"""Run directories: records, and the refusal to continue with other flags or data."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import pathlib
+
+import pytest
+
+from xmkeras import flags
+from xmkeras.errors import UserError
+from xmkeras.run import RunDirectory, write_text
+
+
+def test_a_run_records_what_repeats_it(tmp_path: pathlib.Path):
+    run = RunDirectory(tmp_path / "run")
+    config = run.named_in(flags.parse(["--batch_size=3", "--stage=epochs=1 lr=1e-3"]).config)
+    run.open(config, "abc")
+    assert run.config() == config
+    assert flags.parse([f"--flagfile={run.path / 'flags.cfg'}"]).config == config
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["data_fingerprint"] == "abc"
+    assert "tensorflow" in environment["packages"]
+
+
+def test_other_flags_are_refused_with_their_difference(tmp_path: pathlib.Path):
+    run = RunDirectory(tmp_path)
+    run.open(flags.parse(["--batch_size=3"]).config, "abc")
+    with pytest.raises(UserError, match="--batch_size was 3, is 4"):
+        run.open(flags.parse(["--batch_size=4"]).config, "abc")
+    with pytest.raises(UserError, match="other rows"):
+        run.open(flags.parse(["--batch_size=3"]).config, "xyz")
+    run.open(flags.parse(["--batch_size=3", "--steps=99", "--epochs=7", "--log_every=1"]).config, "abc")
+    assert run.config().train.steps == 99
+
+
+def test_the_directory_is_named_after_the_flagfile_unless_given():
+    config = flags.parse([]).config
+    assert RunDirectory.of(config, ["--flagfile=flags/cmpm_flowers.cfg"]).path == pathlib.Path("runs/cmpm_flowers")
+    assert RunDirectory.of(config, []).path == pathlib.Path("runs/cmpm")
+    named = dataclasses.replace(config, train=dataclasses.replace(config.train, run="elsewhere"))
+    assert RunDirectory.of(named, ["--flagfile=x.cfg"]).path == pathlib.Path("elsewhere")
+
+
+def test_a_folder_without_a_config_is_no_run(tmp_path: pathlib.Path):
+    with pytest.raises(UserError, match="not a run directory"):
+        RunDirectory.existing(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        RunDirectory.existing(str(tmp_path)).config()
+
+
+def test_clear_keeps_what_the_run_did_not_make(tmp_path: pathlib.Path):
+    run = RunDirectory(tmp_path)
+    run.open(flags.parse([]).config, "abc")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    run.clear()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flags.cfg", "notes.txt"]
+
+
+def test_a_failed_write_leaves_the_old_text(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="No space left"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -1,0 +1,139 @@
+"""Puts the parts of a run together: a config becomes a table, a tokenizer, a method, stages and batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from xmkeras.config import Config
+from xmkeras.data.batches import TrainingBatches
+from xmkeras.data.images import parse_augmentation
+from xmkeras.data.rows import RowTable
+from xmkeras.data.sampling import PairSampler
+from xmkeras.data.sources import SourceOptions, load_source
+from xmkeras.data.text import Tokenizer, Vocabulary
+from xmkeras.data.word_vectors import load_word_vectors
+from xmkeras.errors import UserError
+from xmkeras.flags import load_method
+from xmkeras.method import Method
+from xmkeras.models.towers import build_towers
+from xmkeras.training.groups import Stage, parse_stage
+
+
+def data_root(config: Config) -> pathlib.Path:
+    """The folder of downloaded and prepared data."""
+    return pathlib.Path(config.data.data_dir or os.environ.get("XMKERAS_DATA") or "~/.cache/xmkeras").expanduser()
+
+
+def load_table(config: Config) -> RowTable:
+    """All rows of the run's data set, with the labels that training asks for.
+
+    Raises:
+        UserError: the data are missing or broken, or the source is unknown.
+    """
+    known = {field.name for field in dataclasses.fields(SourceOptions)}
+    chosen = {name: value for name, value in dataclasses.asdict(config.data).items() if name in known}
+    chosen |= {"data_dir": str(data_root(config)), "seed": config.data.split_seed}
+    table = load_source(config.data.source, SourceOptions(**chosen))
+    return one_label_an_image(table) if config.data.labels == "image" else table
+
+
+def one_label_an_image(table: RowTable) -> RowTable:
+    """The same rows with every distinct image as its own label, those of the training split first."""
+    train_first = np.argsort(table.splits != "train", kind="stable")
+    _, first = np.unique(table.image_index[train_first], return_index=True)
+    order = table.image_index[train_first][np.sort(first)]
+    number = np.empty(int(table.image_index.max()) + 1, np.int64)
+    number[order] = np.arange(len(order))
+    names = {int(image): name for image, name in zip(table.image_index, table.image_ids, strict=True)}
+    return dataclasses.replace(
+        table,
+        label_kind="image",
+        labels=number[table.image_index],
+        label_names=[names[int(image)] for image in order],
+    )
+
+
+def image_size(config: Config) -> tuple[int, int]:
+    """(height, width) in pixels of `--image_size=SIDE` or `HEIGHTxWIDTH`."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", config.data.image_size)
+    if match is None or int(match[1]) < 1:
+        raise UserError(f"--image_size={config.data.image_size} is neither a side, 224, nor HEIGHTxWIDTH, 256x128.")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def captions_of(table: RowTable) -> list[str]:
+    """Every caption of every row, in order."""
+    return [caption for captions in table.captions for caption in captions]
+
+
+def build_vocabulary(config: Config, train: RowTable) -> Vocabulary:
+    """The words of the training captions, and those that have a pretrained vector."""
+    vectors = load_word_vectors(config.model.word_vectors)
+    extra = vectors.words if vectors is not None else ()
+    return Vocabulary.build(captions_of(train), min_count=config.data.min_count, extra_words=extra)
+
+
+def build_method(config: Config, vocabulary: Vocabulary, num_labels: int) -> Method:
+    """Towers and method with fresh weights; call it inside the strategy's scope."""
+    model = config.model
+    vectors = load_word_vectors(model.word_vectors)
+    towers = build_towers(
+        tokenizer=Tokenizer(vocabulary, max_tokens=config.data.max_tokens),
+        image_size=image_size(config),
+        word_vectors=None if vectors is None else vectors.matrix(vocabulary),
+        seed=config.train.seed,
+        **{name: value for name, value in dataclasses.asdict(model).items() if name != "word_vectors"},
+    )
+    method_class = load_method(config.method)
+    method: Method = method_class(towers, method_class.Params(**config.method_params), num_labels)
+    return method
+
+
+def stages_of(config: Config) -> list[Stage]:
+    """The stages of `--stage`, or the one that --epochs or --steps describes."""
+    train = config.train
+    if train.stage:
+        return [parse_stage(text) for text in train.stage]
+    length = f"steps={train.steps}" if train.steps else f"epochs={train.epochs}"
+    return [parse_stage(length)]
+
+
+def steps_per_epoch(config: Config, train: RowTable) -> int:
+    """Steps of one epoch over the training split."""
+    return sampler_of(config, train).steps_per_epoch
+
+
+def sampler_of(config: Config, train: RowTable) -> PairSampler:
+    """The order of training examples."""
+    counts = np.array([len(captions) for captions in train.captions])
+    return PairSampler(
+        counts,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        epoch_over=config.data.epoch_over,
+        captions_per_image=config.data.captions_per_image,
+    )
+
+
+def batches_of(
+    config: Config, train: RowTable, method: Method, features: np.ndarray | None, bad_rows: Sequence[int]
+) -> TrainingBatches:
+    """The training batches; `features` (n, f) or (n, 2, f) replace the images where a frozen backbone cached them."""
+    batches = TrainingBatches(
+        train,
+        sampler_of(config, train),
+        image_size=image_size(config),
+        tokenize=method.towers.tokenizer,
+        augmentation=parse_augmentation(config.data.augment),
+        seed=config.train.seed,
+        max_bad_rows=config.data.max_bad_rows,
+        features=features,
+    )
+    batches.bad_rows = list(bad_rows)
+    return batches

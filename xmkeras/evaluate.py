@@ -1,0 +1,37 @@
+"""`python -m xmkeras.evaluate --run=DIR --split=test`: measures a trained run and writes its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from xmkeras import flags, jobs
+from xmkeras.config import option
+from xmkeras.run import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """The flags of this command alone."""
+
+    split: str = option("test", "split to measure", ("train", "validation", "test"))
+    ties: str = option(
+        "pessimistic", "rank of an item among others of equal score", ("pessimistic", "optimistic", "index")
+    )
+    output: str = option("", "directory of the report; empty: the run directory")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Evaluates what the flags describe; returns the exit status."""
+    command = flags.parse_for_run(argv, EvaluateOptions)
+    run = RunDirectory.existing(command.config.train.run)
+    options = command.options
+    table, report = jobs.evaluate(command.config, run, options.split, ties=options.ties, output=options.output)
+    print(table)
+    print(f"Report: {report}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(flags.main_guard(main))

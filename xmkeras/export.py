@@ -1,0 +1,35 @@
+"""`python -m xmkeras.export --run=DIR --gallery=test`: writes the SavedModel of a trained run."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from xmkeras import flags, jobs
+from xmkeras.config import option
+from xmkeras.run import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """The flags of this command alone."""
+
+    gallery: str = option("none", "split packed for the search signatures", ("none", "train", "validation", "test"))
+    top_k: int = option(10, "results of the search signatures")
+    output: str = option("", "directory that gets saved_model/1; empty: the run directory")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exports what the flags describe; returns the exit status."""
+    command = flags.parse_for_run(argv, ExportOptions)
+    run = RunDirectory.existing(command.config.train.run)
+    options = command.options
+    directory = jobs.export(command.config, run, options.gallery, top_k=options.top_k, output=options.output)
+    print(f"SavedModel: {directory}")
+    print(f'Next: python -m xmkeras.search --model={directory.parent.parent} --images=FOLDER --text="a red heart"')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(flags.main_guard(main))

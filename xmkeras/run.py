@@ -1,0 +1,161 @@
+"""The run directory: what a run was asked to do, with what, and where its results lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from xmkeras.config import Config
+from xmkeras.errors import UserError
+from xmkeras.flags import to_flagfile
+
+# These may differ when a run continues: they change its length, its reports or where it runs, not what a step computes.
+_FREE = frozenset(
+    {"run", "steps", "epochs", "resume", "log_every", "save_every", "devices", "data_dir", "image_root", "table"}
+)
+_PACKAGES = ("tensorflow", "keras", "keras-hub", "numpy", "pandas", "scikit-learn", "faiss-cpu", "tensorflow-datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """Paths and records of one run."""
+
+    path: pathlib.Path
+
+    @property
+    def config_file(self) -> pathlib.Path:
+        return self.path / "config.json"
+
+    @property
+    def vocabulary_file(self) -> pathlib.Path:
+        return self.path / "vocabulary.txt"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        return self.path / "checkpoints"
+
+    @property
+    def features(self) -> pathlib.Path:
+        return self.path / "features"
+
+    def embeddings(self, split: str) -> pathlib.Path:
+        return self.path / "embeddings" / split
+
+    @classmethod
+    def of(cls, config: Config, argv: Sequence[str]) -> RunDirectory:
+        """The directory of `--run`, or `runs/<name of the flagfile>`."""
+        if config.train.run:
+            return cls(pathlib.Path(config.train.run))
+        stems = [pathlib.Path(text.partition("=")[2]).stem for text in argv if text.startswith("--flagfile=")]
+        return cls(pathlib.Path("runs") / (stems[-1] if stems else config.method))
+
+    @classmethod
+    def existing(cls, path: str) -> RunDirectory:
+        """A directory that a training run has made.
+
+        Raises:
+            UserError: there is none at `path`.
+        """
+        run = cls(pathlib.Path(path))
+        if not run.config_file.is_file():
+            raise UserError(
+                f"{path!r} is not a run directory (no config.json in it); pass the directory that "
+                "`python -m xmkeras.train` printed, e.g. --run=runs/demo."
+            )
+        return run
+
+    def named_in(self, config: Config) -> Config:
+        """`config` with this directory as its --run, so that its flagfile alone continues the run."""
+        return dataclasses.replace(config, train=dataclasses.replace(config.train, run=str(self.path)))
+
+    def config(self) -> Config:
+        """The config that the run was started with."""
+        try:
+            return Config.from_flags(json.loads(self.config_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.config_file} cannot be read ({error}); train into a new --run.") from error
+
+    def open(self, config: Config, data_fingerprint: str) -> None:
+        """Records the run, or checks that it continues with what it was started with.
+
+        Raises:
+            UserError: the directory belongs to a run with other flags or other data; the message lists the differences.
+        """
+        if self.config_file.is_file():
+            self._check_same(config, data_fingerprint)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / "flags.cfg", to_flagfile(config))
+        write_text(self.path / "environment.json", json.dumps(_environment(config, data_fingerprint), indent=1))
+        write_text(self.config_file, json.dumps(config.as_flags(), indent=1))
+
+    def clear(self) -> None:
+        """Forgets everything a run has computed in this directory, but nothing else that lies in it."""
+        for name in ("checkpoints", "embeddings", "tensorboard", "features"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in ("config.json", "vocabulary.txt", "metrics.csv", "environment.json", "eval.json", "report.md"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _check_same(self, config: Config, data_fingerprint: str) -> None:
+        before, now = self.config().as_flags(), config.as_flags()
+        changed = [
+            f"--{name} was {before.get(name)!r}, is {now.get(name)!r}"
+            for name in sorted({*before, *now} - _FREE)
+            if before.get(name) != now.get(name)
+        ]
+        if changed:
+            raise UserError(
+                f"{self.path} was trained with other flags: {'; '.join(changed)}. "
+                "Choose another --run, or repeat the flags of its flags.cfg (only --steps and --epochs may grow)."
+            )
+        environment = self.path / "environment.json"
+        known = json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else {}
+        if known.get("data_fingerprint", data_fingerprint) != data_fingerprint:
+            raise UserError(
+                f"{self.path} was trained on other rows than {config.data.source} holds now; choose another --run."
+            )
+
+
+def _environment(config: Config, data_fingerprint: str) -> dict[str, Any]:
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+        "seed": config.train.seed,
+        "data_fingerprint": data_fingerprint,
+    }
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces a file in one piece: a reader, or a crash, sees the old text or the new.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written: {error.strerror}; free some space or choose another --run.") from error

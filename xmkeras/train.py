@@ -1,0 +1,32 @@
+"""`python -m xmkeras.train --flagfile=flags/cmpm_flowers.cfg`: trains a run, or continues it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from xmkeras import flags, jobs
+from xmkeras.run import RunDirectory
+
+
+def main(argv: Sequence[str]) -> int:
+    """Trains what the flags describe; returns the exit status."""
+    command = flags.parse(argv)
+    run = RunDirectory.of(command.config, argv)
+    result = jobs.train(run.named_in(command.config), run)
+    again = f"python -m xmkeras.train --flagfile={run.path / 'flags.cfg'}"
+    if result.ending == "interrupted":
+        print(f"Saved at step {result.step} in {run.path}. Go on with: {again}")
+        return 130
+    print(f"{run.path}: {result.ending} at step {result.step}{_best(command.config.train.best_metric, result)}.")
+    print(f"Next: python -m xmkeras.evaluate --run={run.path}")
+    return 0
+
+
+def _best(metric: str, result: object) -> str:
+    step, value = result.best_step, result.best_value
+    return f"; best validation {metric} {value:.1f} at step {step}" if step is not None else ""
+
+
+if __name__ == "__main__":
+    sys.exit(flags.main_guard(main))

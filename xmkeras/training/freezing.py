@@ -1,0 +1,53 @@
+"""Freezes parts of a method for a stage, by patterns on the names of its variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import keras
+
+from xmkeras.errors import UserError
+from xmkeras.method import Method
+
+
+class Freezer:
+    """Sets which variables of a method are trainable, stage after stage.
+
+    What a model was built untrainable (pretrained word vectors, say) stays so in every stage.
+    """
+
+    def __init__(self, method: Method):
+        self._names = method.named_variables()
+        self._layers: list[tuple[keras.layers.Layer, bool]] = []
+        for part in method.named_parts().values():
+            # Parents come before their layers, so that resetting a parent does not undo its layers' own setting.
+            layers = part._flatten_layers(include_self=True, recursive=True)
+            self._layers.extend((layer, layer.trainable) for layer in layers)
+
+    def freeze(self, patterns: Sequence[str]) -> None:
+        """Makes the variables whose whole name matches a pattern untrainable, and all others as they were built.
+
+        A layer with all of its variables frozen is frozen itself, so that its batch norm keeps its statistics.
+
+        Raises:
+            UserError: a pattern matches no variable.
+        """
+        for pattern in patterns:
+            if not any(re.fullmatch(pattern, name) for name in self._names):
+                raise UserError(
+                    f"frozen={pattern} matches no variable; their names are like {', '.join(list(self._names)[:3])}."
+                )
+        for layer, trainable in self._layers:
+            layer.trainable = trainable
+        frozen = {
+            id(variable)
+            for name, variable in self._names.items()
+            if any(re.fullmatch(pattern, name) for pattern in patterns)
+        }
+        for layer, _ in self._layers:
+            if layer.variables and all(id(variable) in frozen for variable in layer.variables):
+                layer.trainable = False
+        for variable in self._names.values():
+            if id(variable) in frozen:
+                variable.trainable = False

@@ -1,0 +1,354 @@
+"""The training loop. Read this file first: it is a run from top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from xmkeras.config import TrainConfig
+from xmkeras.errors import UserError
+from xmkeras.method import Batch, Method
+from xmkeras.training.checkpoints import Checkpoint, Checkpoints, restore
+from xmkeras.training.ema import MovingAverage
+from xmkeras.training.freezing import Freezer
+from xmkeras.training.groups import Stage, parse_group
+from xmkeras.training.monitor import Monitor
+from xmkeras.training.optimizers import Defaults, GroupedOptimizer
+from xmkeras.training.schedules import Schedule, build_schedule
+from xmkeras.training.step import LossScale, TrainStep
+from xmkeras.training.strategy import is_gpu
+
+
+class Batches(Protocol):
+    """Training batches as a pure function of the step, but for the broken rows found on the way."""
+
+    bad_rows: list[int]
+
+    def iterate(self, start_step: int, distribute: Callable[[tf.data.Dataset], Any]) -> Iterator[Batch]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """A stage and its steps: the first one, and the one after its last."""
+
+    number: int
+    stage: Stage
+    first: int
+    end: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a run ended: `finished`, `stopped early` or `interrupted`, after how many steps, and its best metric."""
+
+    ending: str
+    step: int
+    best_step: int | None
+    best_value: float
+
+
+def plan(stages: Sequence[Stage], steps_per_epoch: int) -> list[Span]:
+    """Lays the stages one after the other, in steps."""
+    spans: list[Span] = []
+    first = 0
+    for number, stage in enumerate(stages):
+        steps = stage.steps or math.ceil(stage.epochs * steps_per_epoch)
+        spans.append(Span(number, stage, first, first + steps))
+        first += steps
+    return spans
+
+
+class Trainer:
+    """Everything a run needs from step to step; `run` is the loop.
+
+    Args:
+        method: what is trained, built inside the scope of `strategy`.
+        stages: in order.
+        steps_per_epoch: of the batches.
+        batches_of: the batches of a stage, given the broken rows that are known.
+        evaluate: the validation metrics of the present weights, by name; None trains without.
+        options: of the config.
+        strategy: the devices.
+        checkpoints: where the state is kept.
+        monitor: where numbers are shown.
+        describe_rows: names rows in messages.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        stages: Sequence[Stage],
+        *,
+        steps_per_epoch: int,
+        batches_of: Callable[[Stage, Sequence[int]], Batches],
+        evaluate: Callable[[], dict[str, float]] | None,
+        options: TrainConfig,
+        strategy: tf.distribute.Strategy,
+        checkpoints: Checkpoints,
+        monitor: Monitor,
+        describe_rows: Callable[[np.ndarray], str],
+    ):
+        self.method = method
+        self.spans = plan(stages, steps_per_epoch)
+        self.steps_per_epoch = steps_per_epoch
+        self.total_steps = self.spans[-1].end
+        self.options = options
+        self._batches_of = batches_of
+        self._evaluate = evaluate
+        self._strategy = strategy
+        self._checkpoints = checkpoints
+        self._monitor = monitor
+        self._describe_rows = describe_rows
+        self._eval_every = options.eval_every or steps_per_epoch
+        self._save_every = options.save_every or self._eval_every
+        with strategy.scope():
+            variables = method.named_variables()
+            self._average = MovingAverage(variables, options.ema) if options.ema else None
+            self._loss_scale = LossScale() if options.precision == "mixed_float16" else None
+        self._freezer = Freezer(method)
+        self.step = 0
+        self._best_value, self._best_step, self._waited = -math.inf, None, 0
+        self._bad_rows: list[int] = []
+        self._restored: Checkpoint | None = None
+        self._unchecked: list[tuple[int, dict[str, tf.Tensor], Any]] = []
+        self._interrupted = threading.Event()
+
+    def run(self) -> Result:
+        """Trains to the end, to an early stop, or to Ctrl-C; everything needed to go on is on disk afterwards.
+
+        Raises:
+            UserError: a loss is not finite, too many rows are broken, or the disk is full.
+        """
+        self._restored = self._checkpoints.latest()
+        if self._restored is not None:
+            self._restore_progress(self._restored)
+        if self.step >= self.total_steps:
+            return self._result("finished")
+        with self._saving_on_interrupt():
+            for span in self.spans:
+                if self.step < span.end:
+                    ending = self._run_stage(span)
+                    if ending:
+                        return self._result(ending)
+        return self._result("finished")
+
+    def _run_stage(self, span: Span) -> str:
+        """Trains one stage to its end; returns why the run ends inside it, or ""."""
+        self._freezer.freeze(span.stage.frozen)
+        schedule = self._schedule(span)
+        with self._strategy.scope():
+            optimizers = self._build_optimizers(span.stage)
+        self._restore(span, optimizers, schedule)
+        train_step = TrainStep(
+            self.method,
+            optimizers,
+            self._strategy,
+            clip_norm=self.options.clip_norm,
+            average=self._average,
+            loss_scale=self._loss_scale,
+            jit_images=self.options.jit_compile == "on"
+            or (self.options.jit_compile == "auto" and is_gpu(self._strategy)),
+        )
+        batches = self._batches_of(span.stage, self._bad_rows)
+        iterator = batches.iterate(self.step, self._distribute)
+        self._monitor.start(self.step, self.total_steps)
+        while self.step < span.end:
+            batch = next(iterator)
+            for optimizer in optimizers.values():
+                optimizer.set_rate(schedule.rate(self.step - span.first))
+            results = train_step(batch, self.step)
+            self.step += 1
+            self._bad_rows = batches.bad_rows
+            self._unchecked.append((self.step, results, batch["row"]))
+
+            last = self.step == span.end
+            evaluates = self._evaluate is not None and (self.step % self._eval_every == 0 or last)
+            saves = evaluates or last or self.step % self._save_every == 0 or self._interrupted.is_set()
+            if saves or self.step % self.options.log_every == 0 or self.step == 1:
+                self._log(optimizers)
+            if evaluates:
+                self._measure(schedule)
+            if saves:
+                self._save(span, optimizers, schedule)
+            if self._interrupted.is_set():
+                return "interrupted"
+            if self.options.patience and self._waited >= self.options.patience:
+                return "stopped early"
+        return ""
+
+    def _schedule(self, span: Span) -> Schedule:
+        options, stage = self.options, span.stage
+        name = stage.schedule or options.schedule
+        settings: dict[str, dict[str, Any]] = {
+            "cosine": {"final": options.final_rate},
+            "step": {
+                "factor": options.decay_factor,
+                "milestones": [float(share) for share in options.decay_milestones.split(",")],
+            },
+            "exponential": {"factor": options.decay_factor, "decay_steps": options.decay_steps},
+            "plateau": {
+                "factor": options.decay_factor,
+                "patience": options.plateau_patience,
+                "final": options.final_rate,
+            },
+        }
+        return build_schedule(
+            name,
+            learning_rate=stage.learning_rate or options.learning_rate,
+            warmup_steps=options.warmup_steps if span.number == 0 else 0,
+            total_steps=span.end - span.first,
+            **settings.get(name, {}),
+        )
+
+    def _build_optimizers(self, stage: Stage) -> dict[str, GroupedOptimizer]:
+        """One optimizer a phase of the method, over the variables that phase updates."""
+        named = self.method.named_variables()
+        defaults = Defaults(
+            optimizer=self.options.optimizer,
+            learning_rate=stage.learning_rate or self.options.learning_rate,
+            weight_decay=self.options.weight_decay,
+        )
+        return {
+            phase.name: GroupedOptimizer(
+                {name: variable for name, variable in named.items() if re.fullmatch(phase.variables, name)},
+                [parse_group(text) for text in self.options.group],
+                defaults,
+                name=phase.name,
+                known=named,
+            )
+            for phase in self.method.phases()
+        }
+
+    def _distribute(self, dataset: tf.data.Dataset) -> Any:
+        if self._strategy.num_replicas_in_sync == 1:
+            return dataset
+        return self._strategy.experimental_distribute_dataset(dataset)
+
+    def _log(self, optimizers: Mapping[str, GroupedOptimizer]) -> None:
+        """Checks every step since the last log for NaN and shows the last one."""
+        for step, results, rows in self._unchecked:
+            if not np.isfinite(float(results["loss"])):
+                raise UserError(self._explain_nan(step, results, rows))
+        step, results, _ = self._unchecked[-1]
+        self._unchecked.clear()
+        scalars = {name: float(value) for name, value in results.items() if name != "finite_rows"}
+        for optimizer in optimizers.values():
+            scalars |= {f"rate/{name}": rate for name, rate in optimizer.rates().items()}
+        self._monitor.log(step, scalars)
+
+    def _explain_nan(self, step: int, results: dict[str, tf.Tensor], rows: Any) -> str:
+        terms = [name for name, value in results.items() if value.shape.rank == 0 and not np.isfinite(float(value))]
+        local = self._strategy.experimental_local_results(rows)
+        numbers = np.concatenate([part.numpy() for part in local])
+        finite = results["finite_rows"].numpy()
+        culprits = numbers[~finite] if not finite.all() else numbers
+        saved = self._checkpoints.latest()
+        last = f"the last checkpoint, of step {saved.step}, is whole" if saved else "no checkpoint was written before"
+        return (
+            f"Step {step}: {', '.join(terms)} is not a finite number, with rows {self._describe_rows(culprits)}; "
+            f"{last}. Look at those rows, or lower --learning_rate, or set --clip_norm=1."
+        )
+
+    def _measure(self, schedule: Schedule) -> None:
+        assert self._evaluate is not None
+        if self._average is None:
+            metrics = self._evaluate()
+        else:
+            with self._average.averaged():
+                metrics = self._evaluate()
+        self._monitor.log_metrics(self.step, metrics)
+        if self.options.best_metric not in metrics:
+            raise UserError(
+                f"--best_metric={self.options.best_metric} is not measured; choose one of {', '.join(metrics)}."
+            )
+        value = metrics[self.options.best_metric]
+        schedule.observe(value)
+        self._waited += 1
+        if value > self._best_value:
+            self._best_value, self._best_step, self._waited = value, self.step, 0
+
+    def _tensors(self, optimizers: Mapping[str, GroupedOptimizer]) -> dict[str, Any]:
+        """Every variable that decides the next step, by name."""
+        named: dict[str, Any] = {f"weights/{name}": v for name, v in self.method.named_variables().items()}
+        for optimizer in optimizers.values():
+            named |= {f"optimizer/{name}": variable for name, variable in optimizer.variables.items()}
+        if self._average is not None:
+            named |= {f"average/{name}": variable for name, variable in self._average.variables.items()}
+        if self._loss_scale is not None:
+            named |= self._loss_scale.variables
+        return named
+
+    def _save(self, span: Span, optimizers: Mapping[str, GroupedOptimizer], schedule: Schedule) -> None:
+        state = {
+            "stage": span.number,
+            "num_labels": self.method.num_labels,
+            "schedule": schedule.state(),
+            "best_value": self._best_value if self._best_step is not None else None,
+            "best_step": self._best_step,
+            "waited": self._waited,
+            "bad_rows": [int(row) for row in self._bad_rows],
+        }
+        values = {name: np.asarray(variable) for name, variable in self._tensors(optimizers).items()}
+        self._checkpoints.save(self.step, values, state, best=self._best_step == self.step)
+
+    def _restore_progress(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
+        self.step = checkpoint.step
+        self._best_step, self._waited = state["best_step"], state["waited"]
+        self._best_value = -math.inf if state["best_value"] is None else state["best_value"]
+        self._bad_rows = state["bad_rows"]
+        self._monitor.rewind(self.step)
+
+    def _restore(self, span: Span, optimizers: Mapping[str, GroupedOptimizer], schedule: Schedule) -> None:
+        """Takes up the checkpoint, once; a stage that begins where it ends starts its optimizer afresh."""
+        if self._restored is None:
+            return
+        named = self._tensors(optimizers)
+        same_stage = self._restored.state["stage"] == span.number
+        if same_stage:
+            schedule.restore(self._restored.state["schedule"])
+        else:
+            named = {name: variable for name, variable in named.items() if not name.startswith("optimizer/")}
+        saved = {name: array for name, array in self._restored.tensors.items() if name in named or same_stage}
+        restore(named, saved)
+        logging.info("Continuing at step %d of %d.", self.step, self.total_steps)
+        self._restored = None
+
+    def _result(self, ending: str) -> Result:
+        self._monitor.close()
+        return Result(ending, self.step, self._best_step, self._best_value)
+
+    def _saving_on_interrupt(self) -> Any:
+        return _InterruptFlag(self._interrupted)
+
+
+class _InterruptFlag:
+    """While entered, the first Ctrl-C or SIGTERM sets an event; the second one interrupts as usual."""
+
+    def __init__(self, event: threading.Event):
+        self._event = event
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self._event.is_set():
+            raise KeyboardInterrupt
+        logging.info("Saving; press Ctrl-C again to leave at once.")
+        self._event.set()
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,86 @@
+"""All that knows tf.distribute: which devices a run uses and how replicas see the global batch."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from xmkeras.errors import UserError
+
+
+def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
+    """The strategy for `--devices`.
+
+    Args:
+        devices: `auto` (all visible GPUs, else the CPU), a number of GPUs, `cpu`, or `cpu:N` for N logical devices
+            on one CPU. Where TF_CONFIG names a cluster, its workers train together on what `devices` selects.
+
+    Raises:
+        UserError: more devices are asked for than exist, or the value is none of the above.
+    """
+    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster")
+    if cluster:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    kind, _, count = devices.partition(":")
+    if kind == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return _logical_cpus(_positive(count, devices)) if count else tf.distribute.get_strategy()
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    wanted = len(gpus) if devices == "auto" else _positive(devices, devices)
+    if wanted > len(gpus):
+        raise UserError(
+            f"--devices={devices} asks for {wanted} GPUs but TensorFlow sees {len(gpus)}; "
+            "use --devices=auto, or --devices=cpu."
+        )
+    if wanted <= 1:
+        return tf.distribute.OneDeviceStrategy("/gpu:0") if wanted else tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in range(wanted)])
+
+
+def _positive(text: str, devices: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"--devices={devices} is none of: auto, a number of GPUs, cpu, cpu:N.")
+    return int(text)
+
+
+def _logical_cpus(count: int) -> tf.distribute.Strategy:
+    """Mirrors over `count` logical devices of one CPU: slow, but exactly what several GPUs compute."""
+    if count == 1:
+        return tf.distribute.get_strategy()
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    except RuntimeError as error:
+        raise UserError(f"--devices=cpu:{count} must be the first thing a process does with TensorFlow.") from error
+    return tf.distribute.MirroredStrategy([f"/cpu:{number}" for number in range(count)])
+
+
+def is_gpu(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas compute on GPUs."""
+    return any("GPU" in device.upper() for device in strategy.extended.worker_devices)
+
+
+def replicas_in_context() -> int:
+    """Number of replicas, called inside `strategy.run`."""
+    return tf.distribute.get_replica_context().num_replicas_in_sync
+
+
+def gather(values: dict[str, Any]) -> dict[str, Any]:
+    """Concatenates each (b, ...) tensor over the replicas to (B, ...); gradients flow back to their replica."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return dict(values)
+    return {name: context.all_gather(value, axis=0) for name, value in values.items()}
+
+
+def sum_over_replicas(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The all-reduced sums of `tensors`, called inside `strategy.run`."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
