@@ -1,14 +1,19 @@
 """Small Keras layers in keras.ops, all serialisable under the package name xmkeras."""
 
+from xmkeras.layers.lstm import PortableLSTM
 from xmkeras.layers.noise import Dropout, WordDropout
-from xmkeras.layers.pooling import LastStatePooling, MaskedMaxPooling, MaskedMeanPooling
+from xmkeras.layers.pooling import LastStatePooling, MaskedMaxPooling, MaskedMeanPooling, PaddingMask
+from xmkeras.layers.preprocessing import CaffePreprocessing
 from xmkeras.layers.unit_column_dense import UnitColumnDense
 
 __all__ = [
+    "CaffePreprocessing",
     "Dropout",
     "LastStatePooling",
     "MaskedMaxPooling",
     "MaskedMeanPooling",
+    "PaddingMask",
+    "PortableLSTM",
     "UnitColumnDense",
     "WordDropout",
 ]

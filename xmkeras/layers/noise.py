@@ -1,7 +1,7 @@
 """Random regularisers whose random state has a fixed name.
 
-keras.layers.Dropout numbers its seed variable by creation order, which makes checkpoints depend on what else a
-process has built; the layers here do not.
+keras.layers.Dropout numbers its seed variable by the order of creation, so that the variable's name depends
+on what else a process has built; here it bears the name of its layer.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import keras
 from keras import ops
 
 Tensor = Any
-Shape = tuple[int | None, ...]
 
 
 class _Noise(keras.layers.Layer):
-    """Base of the regularisers: a rate in [0, 1) and a seeded random state."""
+    """Base of the regularisers: a rate in [0, 1) and a random state `<layer name>/seed_generator_state`."""
 
     def __init__(self, rate: float, *, seed: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -24,11 +23,9 @@ class _Noise(keras.layers.Layer):
             raise ValueError(f"rate must lie in [0, 1), not {rate}.")
         self.rate = rate
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed, name="random")
+        self.seed_generator = keras.random.SeedGenerator(seed, name=self.name)
+        self.supports_masking = True
         self.built = True
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
@@ -51,7 +48,7 @@ class Dropout(_Noise):
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         if not training or self.rate == 0:
             return x
-        noise_shape = (ops.shape(x)[0], 1, x.shape[-1]) if self.time_constant else None
+        noise_shape = (None, 1, None) if self.time_constant else None
         return keras.random.dropout(x, self.rate, noise_shape=noise_shape, seed=self.seed_generator)
 
     def get_config(self) -> dict[str, Any]:
@@ -72,7 +69,6 @@ class WordDropout(_Noise):
     """
 
     def __init__(self, rate: float, *, unknown: int = 1, first_word: int = 3, seed: int = 0, **kwargs: Any):
-        kwargs.setdefault("dtype", "int32")
         super().__init__(rate, seed=seed, **kwargs)
         self.unknown = unknown
         self.first_word = first_word

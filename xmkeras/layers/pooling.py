@@ -8,23 +8,45 @@ import keras
 from keras import ops
 
 Tensor = Any
-Shape = tuple[int | None, ...]
-
-
-class _MaskedPooling(keras.layers.Layer):
-    """Base of the poolings: input (B, L, d) with a boolean mask (B, L), true at valid tokens."""
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], input_shape[2])
 
 
 @keras.saving.register_keras_serializable(package="xmkeras")
-class MaskedMaxPooling(_MaskedPooling):
+class PaddingMask(keras.layers.Layer):
+    """True at the valid tokens of right-padded ids, int (B, L) -> bool (B, L).
+
+    Args:
+        padding: the id of padding.
+    """
+
+    def __init__(self, padding: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.padding = padding
+
+    def call(self, ids: Tensor) -> Tensor:
+        return ops.not_equal(ids, self.padding)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "padding": self.padding}
+
+
+class _TimePooling(keras.layers.Layer):
+    """Base of the poolings: takes features (B, L, d) and a mask (B, L), ends the mask."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor) -> None:
+        return None
+
+
+@keras.saving.register_keras_serializable(package="xmkeras")
+class MaskedMaxPooling(_TimePooling):
     """Maximum over the valid tokens, (B, L, d) with mask (B, L) -> (B, d); 0 where a row has no valid token.
 
     Args:
-        zero_pad_compat: let padding take part as zeros, as the TensorFlow 1 release of paper 003 does, where a
-            result depends on whether its batch was padded.
+        zero_pad_compat: let padding take part as zeros, as the TensorFlow 1 release of paper 003 does; a
+            result then depends on whether its batch was padded.
     """
 
     def __init__(self, *, zero_pad_compat: bool = False, **kwargs: Any):
@@ -42,7 +64,7 @@ class MaskedMaxPooling(_MaskedPooling):
 
 
 @keras.saving.register_keras_serializable(package="xmkeras")
-class MaskedMeanPooling(_MaskedPooling):
+class MaskedMeanPooling(_TimePooling):
     """Mean over the valid tokens, (B, L, d) with mask (B, L) -> (B, d); 0 where a row has no valid token."""
 
     def call(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -52,11 +74,11 @@ class MaskedMeanPooling(_MaskedPooling):
 
 
 @keras.saving.register_keras_serializable(package="xmkeras")
-class LastStatePooling(_MaskedPooling):
+class LastStatePooling(_TimePooling):
     """The last outputs of both directions of a bidirectional layer, (B, L, 2u) with mask (B, L) -> (B, 2u).
 
-    The first half of the features is taken at the last valid token, the second half, which was read backwards,
-    at the first token. Sequences are padded on the right and have at least one valid token.
+    The first half of the features is taken at the last valid token; the second half, which was read
+    backwards, at the first token. Sequences are padded on the right and have at least one valid token.
     """
 
     def call(self, x: Tensor, mask: Tensor) -> Tensor:

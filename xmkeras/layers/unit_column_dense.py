@@ -14,7 +14,8 @@ Tensor = Any
 class UnitColumnDense(keras.layers.Layer):
     """Logits `scale * x W/|W|` with W (d, units) divided by its columns' lengths; no bias.
 
-    The norm-softmax layer of Zhang and Lu, ECCV 2018 (paper 003, equation 7). `kernel` keeps the free weights.
+    The norm-softmax layer of Zhang and Lu, ECCV 2018 (paper 003, equation 7).
+    `kernel` keeps the free weights.
 
     Args:
         units: number of classes C.

@@ -1,7 +1,7 @@
-"""Classification losses on embeddings: softmax, norm-softmax and cross-modal projection classification (CMPC).
+"""Classification losses: softmax, norm-softmax and cross-modal projection classification (CMPC).
 
-Source: Zhang and Lu, ECCV 2018 (paper 003), equations 6 to 10 and Table 6. Weights are stored (d, C), one class a
-column; "normalised" weights have unit columns. All functions compute in float32 and return float32 scalars.
+Source: Zhang and Lu, ECCV 2018 (paper 003), equations 6 to 10 and Table 6. Weights are stored (d, C), one
+class a column; "normalised" weights have unit columns. All functions compute in float32.
 """
 
 from __future__ import annotations

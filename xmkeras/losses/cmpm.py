@@ -45,9 +45,9 @@ def cmpm_terms(
 ) -> tuple[Tensor, Tensor]:
     """The image-to-text and text-to-image terms of CMPM.
 
-    With a_ij = x_i . z_j/|z_j|, p_i = softmax_j(a_ij) and q_ij = y_ij / sum_k y_ik, a term is the mean over i of
-    sum_j p_ij log(p_ij / (q_ij + epsilon)). It is computed from log-softmax, so that it stays finite where p
-    underflows, and in float32 whatever comes in. A row without any match is left out of the mean.
+    With a_ij = x_i . z_j/|z_j|, p_i = softmax_j(a_ij) and q_ij = y_ij / sum_k y_ik, a term is the mean over i
+    of sum_j p_ij log(p_ij / (q_ij + epsilon)). It is computed from log-softmax, so that it stays finite where
+    p underflows, and in float32 whatever comes in. A row without any match is left out of the mean.
 
     Args:
         image: (n, d) embeddings, not normalised.

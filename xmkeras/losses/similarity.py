@@ -12,12 +12,12 @@ SQUARED_NORM_FLOOR = 1e-12
 
 
 def as_float32(x: Tensor) -> Tensor:
-    """`x` as a float32 tensor: similarities and softmaxes overflow or lose their epsilon in half precision."""
+    """`x` as a float32 tensor: in half precision similarities overflow and softmaxes lose their epsilon."""
     return ops.cast(ops.convert_to_tensor(x), "float32")
 
 
 def unit(x: Tensor, axis: int = -1) -> Tensor:
-    """`x` in float32 with vectors of length 1 along `axis`; a zero vector stays zero and has a finite gradient."""
+    """`x` in float32 with unit vectors along `axis`; a zero vector stays zero and has a finite gradient."""
     x = as_float32(x)
     squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squared_norm, SQUARED_NORM_FLOOR))
@@ -32,6 +32,6 @@ def projection_scores(queries: Tensor, targets: Tensor) -> Tensor:
 
 
 def project(x: Tensor, onto: Tensor) -> Tensor:
-    """Row-wise vector projection `(x_i . z_i) z_i` with z_i the unit row of `onto`, (n, d) x (n, d) -> (n, d)."""
+    """Rows `(x_i . z_i) z_i` with z_i the unit rows of `onto`, (n, d) x (n, d) -> (n, d) float32."""
     direction = unit(onto)
     return ops.sum(as_float32(x) * direction, axis=-1, keepdims=True) * direction

@@ -25,10 +25,11 @@ def _field(default: Any, text: str, choices: tuple[str, ...] | None = None) -> A
 class Cmpm(Method):
     """Zhang and Lu, "Deep Cross-Modal Projection Learning for Image-Text Matching", ECCV 2018 (paper 003).
 
-    CMPM (equations 1 to 5) with, on request, a classifier on the labels: CMPC (equations 6 to 10) or one of the
-    rows of the paper's Table 6. The paper's full model is `--cmpm.classifier=cmpc` (equation 11); its KL(q||p)
-    ablation (Table 5) is `--cmpm.divergence=qp`. An image and a text match when their labels are equal, so labels
-    may be classes, identities, or one class an image. The classifier is a head: no part of the inference towers.
+    CMPM (equations 1 to 5) with, on request, a classifier on the labels: CMPC (equations 6 to 10) or one of
+    the rows of the paper's Table 6. The paper's full model is `--cmpm.classifier=cmpc` (equation 11); its
+    KL(q||p) ablation (Table 5) is `--cmpm.divergence=qp`. An image and a text match when their labels are
+    equal, so labels may be classes, identities, or one class an image. The classifier is a head: it is no
+    part of the inference towers.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Cmpm(Method):
                     raise UserError(f"--cmpm.{name}={getattr(self, name)} has to be 0 or greater.")
             if not self.matching and self.classifier == "none":
                 raise UserError(
-                    "--nocmpm.matching with --cmpm.classifier=none leaves nothing to train; choose a classifier."
+                    "--cmpm.matching=false with --cmpm.classifier=none leaves no loss; choose a classifier."
                 )
 
     def __init__(self, towers: Towers, params: Params, num_labels: int):

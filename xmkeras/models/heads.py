@@ -1,0 +1,51 @@
+"""The joint embedding that ends both towers."""
+
+from __future__ import annotations
+
+import keras
+
+from xmkeras.layers import Dropout
+
+
+def joint_embedding(
+    x: keras.KerasTensor, dim: int, *, norm_momentum: float = 0.99, norm_epsilon: float = 1e-3
+) -> keras.KerasTensor:
+    """Dense without bias, then batch norm, as the official release of paper 003: (B, f) -> (B, dim).
+
+    The release averages batch statistics with momentum 0.9997, which suits its runs of 10^5 steps; 0.99 has
+    forgotten the initial statistics after some hundred steps, as short runs need.
+    """
+    x = keras.layers.Dense(dim, use_bias=False, name="joint_projection")(x)
+    # Float32 keeps the embedding exact under a half-precision policy: similarities are sums of many products.
+    norm = keras.layers.BatchNormalization(
+        momentum=norm_momentum, epsilon=norm_epsilon, dtype="float32", name="joint_norm"
+    )
+    return norm(x)
+
+
+def image_head(
+    features: int,
+    dim: int,
+    *,
+    dropout: float = 0.0,
+    norm_momentum: float = 0.99,
+    norm_epsilon: float = 1e-3,
+    seed: int = 0,
+) -> keras.Model:
+    """Pooled image features to the joint embedding.
+
+    Args:
+        features: size f of the pooled features.
+        dim: size d of the embedding.
+        dropout: share of the features dropped in training.
+        norm_momentum: of the batch statistics' moving averages.
+        norm_epsilon: added to the variance.
+        seed: of the dropout.
+
+    Returns:
+        A model "image_head", (B, f) -> (B, d), not L2-normalised.
+    """
+    inputs = keras.Input((features,), name="image_features")
+    x = Dropout(dropout, seed=seed, name="feature_dropout")(inputs) if dropout else inputs
+    outputs = joint_embedding(x, dim, norm_momentum=norm_momentum, norm_epsilon=norm_epsilon)
+    return keras.Model(inputs, outputs, name="image_head")
