@@ -96,18 +96,17 @@ class Cmpm(Method):
         return terms
 
     def _classification(self, image: Tensor, text: Tensor, labels: Tensor) -> Tensor:
+        """The chosen classification loss of both modalities, with the same class weights."""
         head, scale = self.heads["classifier"], self.params.scale
-        match self.params.classifier:
-            case "cmpc":
-                return classification.cmpc(image, text, labels, head.kernel, scale=scale)
-            case "projection_softmax":
-                return classification.projection_softmax(image, text, labels, head.kernel, head.bias)
-            case "norm_softmax":
-                of_image = classification.norm_softmax(image, labels, head.kernel, scale=scale)
-                return of_image + classification.norm_softmax(text, labels, head.kernel, scale=scale)
-            case _:
-                of_image = classification.softmax_loss(image, labels, head.kernel, head.bias)
-                return of_image + classification.softmax_loss(text, labels, head.kernel, head.bias)
+        if self.params.classifier == "cmpc":
+            return classification.cmpc(image, text, labels, head.kernel, scale=scale)
+        if self.params.classifier == "projection_softmax":
+            return classification.projection_softmax(image, text, labels, head.kernel, head.bias)
+        if self.params.classifier == "norm_softmax":
+            of_image = classification.norm_softmax(image, labels, head.kernel, scale=scale)
+            return of_image + classification.norm_softmax(text, labels, head.kernel, scale=scale)
+        of_image = classification.softmax_loss(image, labels, head.kernel, head.bias)
+        return of_image + classification.softmax_loss(text, labels, head.kernel, head.bias)
 
 
 METHOD = Cmpm

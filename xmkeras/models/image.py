@@ -119,7 +119,7 @@ def _with_imagenet(build: Callable[[str | None], keras.Model], name: str, width:
 
 def _load(network: keras.Model, path: str, description: str) -> None:
     if not os.path.isfile(path):
-        raise UserError(f"There is no image weight file {path}; give none, imagenet, or the path of a file.")
+        raise UserError(f"There is no image weight file {path}; give none, imagenet or a file.")
     try:
         network.load_weights(path)
     except Exception as error:  # The readers of the file formats raise errors of many kinds.
