@@ -60,9 +60,9 @@ class _Entry:
 def load(options: SourceOptions) -> RowTable:
     """Reads `options.table`; records that share an image are merged into one row with all their captions.
 
-    Columns are found by their usual names unless the options name them. Without a label column every image is
-    its own label. Without a split column, or where it is empty throughout, rows are split by a hash of the seed
-    and the image id, or of the seed and the label with `identity_disjoint`.
+    Columns are found by their usual names unless the options name them. Without a label column every image
+    is its own label. Without a split column, or where it is empty throughout, rows are split by a hash of the
+    seed and the image id, or of the seed and the label with `identity_disjoint`.
 
     Raises:
         UserError: the file, a column, an image or a value is missing or wrong; the message names the line.
