@@ -82,8 +82,7 @@ class Custom:
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
     """Unit rows of (n, d) vectors as a new float32 array; a zero row stays zero, a NaN row stays NaN."""
-    unit = np.array(vectors, np.float32)
-    lengths = np.sqrt(np.einsum("nd,nd->n", unit, unit))
+    vectors = np.asarray(vectors, np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     lengths[lengths == 0] = 1.0
-    unit /= lengths[:, None]
-    return unit
+    return vectors / lengths[:, None]
