@@ -1,8 +1,8 @@
 """The linear baseline: regularised CCA between frozen image features and tf-idf words.
 
-Canonical correlation analysis (Hotelling 1936; regularised as Vinod 1976) correlates two linear maps as well
-as they can be; a trained model has to beat it to be worth its training. Everything that can be set (ridges,
-dimension, weight of the correlations, use of the captions, words kept) is chosen on the validation split only.
+Canonical correlation analysis (Hotelling 1936; regularised as Vinod 1976) is the most that two linear maps of
+frozen features can agree; a trained model has to beat it to be worth its training. Everything that can be set
+(ridges, dimension, weight of the correlations, words kept ...) is chosen on the validation split only.
 
     python -m tools.cca_baseline --table=pairs.jsonl --weights=mobilenet_notop.weights.h5 [--json=out.json]
 """
