@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 FLAGFILE = "flags/cmpm_openmoji.cfg"
-SENTENCES = ("a red heart", "a person riding a bicycle", "fruit on a tree")
+SENTENCES = ("a red heart", "a sad face", "a person on a bicycle")
 WAYS = {"text_to_image": "text -> image", "image_to_text": "image -> text"}
 COLUMNS = ("R@1", "R@5", "R@10", "median_rank", "mean_rank")
 
