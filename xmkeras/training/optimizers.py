@@ -144,7 +144,7 @@ class GroupedOptimizer:
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """Slots (`<variable>/<slot>`) and step counters (`<setting>/iteration`), named alike in every process.
+        """Slots (`<variable>/<slot>`) and step counters (`<setting>/iteration`), the same in every run.
 
         The rates are not among them: `set_rate` is called before each step.
         """
