@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -73,9 +74,10 @@ def _check(name: str, image_size: tuple[int, int], width: float) -> None:
 
 
 def _preprocessing(name: str) -> keras.layers.Layer:
+    # In float32 under every policy: half precision would round the pixels before they are centred.
     if name == "mobilenet":
-        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")
-    return CaffePreprocessing(name="preprocessing")
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")
+    return CaffePreprocessing(dtype="float32", name="preprocessing")
 
 
 def _builder(
@@ -121,10 +123,13 @@ def _load(network: keras.Model, path: str, description: str) -> None:
     if not os.path.isfile(path):
         raise UserError(f"There is no image weight file {path}; give none, imagenet or a file.")
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras 3.15 warns of containers that files of earlier versions lack, though all weights load.
+            warnings.filterwarnings("ignore", message="Skipping nested container")
+            network.load_weights(path)
     except Exception as error:  # The readers of the file formats raise errors of many kinds.
         raise UserError(
-            f"The image weights in {path} do not fit {description} without its classifier ({_first_line(error)})."
+            f"The image weights in {path} do not fit {description} without classifier: {_first_line(error)}."
         ) from error
 
 
