@@ -18,7 +18,7 @@ import xmkeras
 from xmkeras.data import images
 from xmkeras.errors import UserError
 from xmkeras.serving import warmup
-from xmkeras.serving.signatures import Signatures, input_specs, portable_recurrence
+from xmkeras.serving.signatures import SearchSignatures, Signatures, input_specs
 
 if TYPE_CHECKING:
     from xmkeras.models.towers import Towers
@@ -64,12 +64,14 @@ def export_saved_model(
     """
     _check(gallery, embedding_dim, top_k)
     target = pathlib.Path(directory) / "saved_model" / VERSION
-    module = Signatures(towers, image_size=image_size, max_pixels=max_pixels, gallery=gallery, top_k=top_k)
+    if gallery is None:
+        module = Signatures(towers, image_size=image_size, max_pixels=max_pixels)
+    else:
+        module = SearchSignatures(
+            towers, gallery=gallery, top_k=top_k, image_size=image_size, max_pixels=max_pixels
+        )
     with _written_whole(target) as folder:
-        with portable_recurrence(towers):
-            functions = {
-                name: function.get_concrete_function() for name, function in module.functions().items()
-            }
+        functions = {name: function.get_concrete_function() for name, function in module.functions().items()}
         tf.saved_model.save(module, str(folder), signatures=functions)
         warmup.write_warmup(folder, functions, image_size)
         description = {

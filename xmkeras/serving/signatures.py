@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +51,7 @@ class PackedGallery(tf.Module):
 
 
 class Signatures(tf.Module):
-    """Towers, and optionally a gallery, as functions of plain tensors in inference mode.
+    """Towers as functions of plain tensors, in inference mode.
 
     Every variable hangs on this module once, by name; of the towers only the tokenizer is tracked besides,
     because it owns the lookup table. No function has default arguments, and only the `_k` variants take an
@@ -63,43 +61,23 @@ class Signatures(tf.Module):
         towers: the two towers; their raw embeddings are L2-normalised here.
         image_size: height and width to which images are resized, in pixels.
         max_pixels: an image that declares more pixels than this is invalid and is never decoded.
-        gallery: images to search in; None leaves the search signatures out.
-        top_k: results of a search, at most as many as the gallery holds.
     """
 
-    def __init__(
-        self,
-        towers: Towers,
-        *,
-        image_size: tuple[int, int],
-        max_pixels: int = images.MAX_PIXELS,
-        gallery: EmbeddingSet | None = None,
-        top_k: int = 10,
-    ):
+    def __init__(self, towers: Towers, *, image_size: tuple[int, int], max_pixels: int = images.MAX_PIXELS):
         super().__init__(name="signatures")
         self._image, self._text = towers.encode_image, towers.encode_text_ids
-        self.image_size, self._max_pixels = tuple(image_size), max_pixels
+        self.image_size, self._max_pixels = image_size, max_pixels
         self.tokenizer = towers.tokenizer
         self.weights = named_weights(towers)
-        self.gallery = PackedGallery(gallery) if gallery is not None else None
-        self._top_k = min(top_k, self.gallery.size) if self.gallery is not None else 0
 
     def functions(self) -> dict[str, Any]:
         """The signatures by name, as `tf.saved_model.save` wants them; image encoding is the default one."""
-        named = {
+        return {
             "serving_default": self.encode_image,
             "encode_image": self.encode_image,
             "encode_text": self.encode_text,
             "score": self.score,
         }
-        if self.gallery is not None:
-            named |= {
-                "search_by_text": self.search_by_text,
-                "search_by_image": self.search_by_image,
-                "search_by_text_k": self.search_by_text_k,
-                "search_by_image_k": self.search_by_image_k,
-            }
-        return named
 
     @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
     def encode_image(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -123,16 +101,52 @@ class Signatures(tf.Module):
         cosine = tf.reduce_sum(embedding * self._embed_texts(text), axis=-1)
         return {"score": tf.where(valid, cosine, NO_SCORE), "valid": valid}
 
+    @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
+    def _embed_images(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, valid = images.decode_batch(image_bytes, self.image_size, max_pixels=self._max_pixels)
+        embedding = unit_rows(self._image(pixels, training=False))
+        return tf.where(valid[:, None], embedding, 0.0), valid
+
+    @tf.function(input_signature=[_TEXT], autograph=False)
+    def _embed_texts(self, text: tf.Tensor) -> tf.Tensor:
+        return unit_rows(self._text(self.tokenizer(text), training=False))
+
+
+class SearchSignatures(Signatures):
+    """The same with a gallery inside, and the search in it.
+
+    Args:
+        gallery: the images to search in.
+        top_k: results of a search, at most as many as the gallery holds.
+
+    The other arguments are those of `Signatures`.
+    """
+
+    def __init__(self, towers: Towers, *, gallery: EmbeddingSet, top_k: int = 10, **options: Any):
+        super().__init__(towers, **options)
+        self.gallery = PackedGallery(gallery)
+        self._top_k = min(top_k, self.gallery.size)
+
+    def functions(self) -> dict[str, Any]:
+        """The signatures by name, those of the search among them."""
+        return {
+            **super().functions(),
+            "search_by_text": self.search_by_text,
+            "search_by_image": self.search_by_image,
+            "search_by_text_k": self.search_by_text_k,
+            "search_by_image_k": self.search_by_image_k,
+        }
+
     @tf.function(input_signature=[_TEXT], autograph=False)
     def search_by_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Sentences (n,) -> `ids` (n, top_k) of the nearest images and their `scores` (n, top_k)."""
-        return self._gallery.search(self._embed_texts(text), self._top_k)
+        return self.gallery.search(self._embed_texts(text), self._top_k)
 
     @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
     def search_by_image(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Images (n,) -> `ids`, `scores` (n, top_k), "" and NO_SCORE in rows that are not `valid` (n,)."""
         embedding, valid = self._embed_images(image_bytes)
-        found = self._gallery.search(embedding, self._top_k)
+        found = self.gallery.search(embedding, self._top_k)
         return {**_blank(found, valid[:, None]), "valid": valid}
 
     @tf.function(input_signature=[_TEXT, _K], autograph=False)
@@ -149,24 +163,8 @@ class Signatures(tf.Module):
     def _search_k(self, queries: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
         """Results (n, max k), "" and NO_SCORE beyond a row's own k; `k` has 1 or n elements in any shape."""
         per_row = tf.broadcast_to(tf.reshape(k, [-1]), tf.shape(queries)[:1])
-        found = self._gallery.search(queries, tf.clip_by_value(tf.reduce_max(k), 0, self._gallery.size))
+        found = self.gallery.search(queries, tf.clip_by_value(tf.reduce_max(k), 0, self.gallery.size))
         return _blank(found, tf.range(tf.shape(found["scores"])[1]) < per_row[:, None])
-
-    @property
-    def _gallery(self) -> PackedGallery:
-        if self.gallery is None:
-            raise ValueError("This model was built without a gallery.")
-        return self.gallery
-
-    @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
-    def _embed_images(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, valid = images.decode_batch(image_bytes, self.image_size, max_pixels=self._max_pixels)
-        embedding = unit_rows(self._image(pixels, training=False))
-        return tf.where(valid[:, None], embedding, 0.0), valid
-
-    @tf.function(input_signature=[_TEXT], autograph=False)
-    def _embed_texts(self, text: tf.Tensor) -> tf.Tensor:
-        return unit_rows(self._text(self.tokenizer(text), training=False))
 
 
 def unit_rows(embedding: tf.Tensor) -> tf.Tensor:
@@ -186,24 +184,6 @@ def named_weights(towers: Towers) -> dict[str, tf.Variable]:
 def input_specs(function: tf.types.experimental.ConcreteFunction) -> dict[str, tf.TensorSpec]:
     """The inputs of a concrete signature by name."""
     return {spec.name: spec for spec in tf.nest.flatten(function.structured_input_signature)}
-
-
-@contextlib.contextmanager
-def portable_recurrence(towers: Towers) -> Iterator[None]:
-    """While open, no recurrent layer traces to cuDNN.
-
-    On a machine with a GPU Keras would put cuDNN's kernels into the graph, and the SavedModel would fail on
-    every machine without one.
-    """
-    layers = [layer for layer in towers.text_encoder._flatten_layers() if getattr(layer, "use_cudnn", False)]
-    before = [layer.use_cudnn for layer in layers]
-    try:
-        for layer in layers:
-            layer.use_cudnn = False
-        yield
-    finally:
-        for layer, value in zip(layers, before, strict=True):
-            layer.use_cudnn = value
 
 
 def _blank(found: dict[str, tf.Tensor], keep: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,0 +1,132 @@
+"""One small exported model for all tests of serving, with the towers it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from xmkeras.data.text import Tokenizer, Vocabulary
+
+from xmkeras.data import images
+from xmkeras.models.towers import Towers, build_towers
+from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.serving.saved_model import export_saved_model
+
+SIZE = (32, 32)
+DIM = 16
+CAPTIONS = [
+    "a red heart",
+    "a blue heart on a white ground",
+    "two dogs",
+    "a dog and a red ball",
+    "ünïcode wörds",
+]
+MAX_PIXELS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A run directory that holds a SavedModel, and what it must agree with."""
+
+    directory: pathlib.Path
+    towers: Towers
+    gallery: EmbeddingSet
+
+    @property
+    def version(self) -> pathlib.Path:
+        return self.directory / "saved_model" / "1"
+
+    def image_vectors(self, encoded: list[bytes]) -> np.ndarray:
+        """Unit embeddings of images as the towers give them in evaluation, one row at a time."""
+        rows = [self.towers.encode_image(images.load(tf.constant(one), SIZE)[None]) for one in encoded]
+        return _unit(np.concatenate(rows))
+
+    def text_vectors(self, texts: list[str]) -> np.ndarray:
+        """Unit embeddings of sentences as the towers give them in evaluation, one row at a time."""
+        rows = [self.towers.encode_text_ids(self.towers.tokenizer(tf.constant([one]))) for one in texts]
+        return _unit(np.concatenate(rows))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = (40, 50)) -> bytes:
+    """An encoded picture of coloured blocks."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(blocks).resize(size[::-1], Image.Resampling.BICUBIC).save(file, kind)
+    return file.getvalue()
+
+
+def small_towers(dim: int = DIM, seed: int = 0) -> Towers:
+    """Towers whose batch norm knows a batch: untrained ones collapse to a point in inference mode."""
+    keras.utils.set_random_seed(seed)
+    vocabulary = Vocabulary.build(CAPTIONS, min_count=1)
+    towers = build_towers(
+        image_tower="mobilenet",
+        image_size=SIZE,
+        image_width=0.25,
+        image_weights="none",
+        embedding_dim=dim,
+        tokenizer=Tokenizer(vocabulary),
+        word_dim=12,
+        lstm_units=10,
+    )
+    norms = [layer for part in towers.named_parts.values() for layer in part._flatten_layers()]
+    momentum = {
+        layer: layer.momentum for layer in norms if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    for layer in momentum:
+        layer.momentum = 0.0
+    towers.encode_image(
+        np.stack([images.load(tf.constant(picture(i)), SIZE) for i in range(16)]), training=True
+    )
+    towers.encode_text_ids(towers.tokenizer(tf.constant(CAPTIONS)), training=True)
+    for layer, before in momentum.items():
+        layer.momentum = before
+    return towers
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    directory = tmp_path_factory.mktemp("run")
+    towers = small_towers()
+    vectors = 3.0 * np.random.default_rng(0).normal(size=(7, DIM)).astype(np.float32)
+    gallery = EmbeddingSet(np.array([f"bild-{i}ö" for i in range(7)]), np.arange(7), vectors)
+    export_saved_model(
+        towers,
+        directory,
+        image_size=SIZE,
+        embedding_dim=DIM,
+        gallery=gallery,
+        gallery_split="test",
+        top_k=4,
+        max_pixels=MAX_PIXELS,
+        credit="Drawn by a test",
+    )
+    return Exported(directory, towers, gallery)
+
+
+@pytest.fixture(scope="session")
+def signatures(exported: Exported):
+    """The signatures of the loaded model; the model itself is kept alive beside them."""
+    loaded = tf.saved_model.load(str(exported.version))
+    yield loaded.signatures
+    del loaded
+
+
+@pytest.fixture(scope="session")
+def encoded() -> list[bytes]:
+    """Four good pictures of several formats; a broken, an oversized and an empty file among them."""
+    whole = [picture(20, "PNG"), picture(21, "JPEG"), picture(22, "WEBP"), picture(23, "GIF")]
+    return [whole[0], b"no image", whole[1], picture(24, size=(101, 100)), whole[2], b"", whole[3]]
+
+
+VALID = np.array([True, False, True, False, True, False, True])

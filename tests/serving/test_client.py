@@ -1,0 +1,104 @@
+"""The Python client: where it finds a model, what it says when there is none, and batches of any size."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.serving.conftest import CAPTIONS, DIM, VALID
+from xmkeras.errors import UserError
+from xmkeras.serving.client import SearchModel, find_version
+from xmkeras.serving.saved_model import METADATA_FILE, export_saved_model
+
+
+@pytest.fixture(scope="module")
+def model(exported) -> SearchModel:
+    return SearchModel(exported.directory, batch_size=3)
+
+
+def test_a_model_is_found_from_the_run_down_to_the_version(exported):
+    places = [exported.directory, exported.version.parent, exported.version]
+    assert {find_version(place) for place in places} == {exported.version}
+    assert find_version(str(exported.directory)) == exported.version
+
+
+def test_the_highest_version_is_taken(tmp_path):
+    for name in ("9", "10", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_bytes(b"")
+    assert find_version(tmp_path) == tmp_path / "10"
+
+
+def test_images_come_in_batches_and_keep_their_rows(exported, model, encoded):
+    vectors, valid = model.encode_images(encoded)
+    np.testing.assert_array_equal(valid, VALID)
+    whole = [one for one, good in zip(encoded, VALID, strict=True) if good]
+    np.testing.assert_allclose(vectors[VALID], exported.image_vectors(whole), atol=1e-5)
+    np.testing.assert_array_equal(vectors[~VALID], 0.0)
+    assert vectors.dtype == np.float32
+
+
+def test_texts_come_in_batches(exported, model):
+    np.testing.assert_allclose(model.encode_texts(CAPTIONS), exported.text_vectors(CAPTIONS), atol=1e-5)
+
+
+def test_nothing_in_gives_nothing_out(model):
+    assert model.encode_texts([]).shape == (0, DIM)
+    vectors, valid = model.encode_images([])
+    assert vectors.shape == (0, DIM)
+    assert valid.shape == (0,)
+    assert model.search_by_texts([], 2)[0].shape == (0, 2)
+
+
+def test_search_in_the_packed_gallery(exported, model, encoded):
+    unit = exported.gallery.vectors / np.linalg.norm(exported.gallery.vectors, axis=1, keepdims=True)
+    cosines = exported.text_vectors(CAPTIONS) @ unit.T
+    ids, scores = model.search_by_texts(CAPTIONS, 3)
+    order = np.argsort(-cosines, axis=1)[:, :3]
+    assert ids.tolist() == exported.gallery.ids[order].tolist()
+    np.testing.assert_allclose(scores, np.take_along_axis(cosines, order, 1), atol=1e-5)
+    ids, _, valid = model.search_by_images(encoded, 99)
+    assert ids.shape == (len(encoded), len(exported.gallery))
+    np.testing.assert_array_equal(valid, VALID)
+
+
+def test_what_the_model_says_of_itself(exported, model):
+    assert model.embedding_dim == DIM
+    assert model.credit == "Drawn by a test"
+    assert len(model.fingerprint) == 64
+
+
+def test_a_model_without_a_gallery_says_how_to_get_one(exported, tmp_path):
+    export_saved_model(exported.towers, tmp_path, image_size=(32, 32), embedding_dim=DIM)
+    with pytest.raises(UserError, match="--gallery=test"):
+        SearchModel(tmp_path).search_by_texts(["a"], 1)
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(UserError, match="There is no folder"):
+        SearchModel(tmp_path / "missing")
+
+
+def test_a_run_that_was_not_exported(tmp_path):
+    with pytest.raises(UserError, match=r"python -m xmkeras\.export --run="):
+        SearchModel(tmp_path)
+
+
+def test_a_saved_model_from_elsewhere(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "saved_model" / "1"))
+    with pytest.raises(UserError, match="not a SavedModel of xmkeras"):
+        SearchModel(tmp_path)
+
+
+def test_a_damaged_saved_model(exported, tmp_path):
+    version = tmp_path / "1"
+    shutil.copytree(exported.version, version)
+    (version / "saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="Cannot load the SavedModel"):
+        SearchModel(tmp_path)
+    (version / METADATA_FILE).write_text("{")
+    with pytest.raises(UserError, match=METADATA_FILE):
+        SearchModel(tmp_path)
