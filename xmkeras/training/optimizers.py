@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +25,27 @@ from xmkeras.training.groups import OPTIMIZERS, Group, check_patterns
 _SLOTS = {"adam": ("momentum", "velocity"), "sgd": ("momentum",)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Defaults:
+    """What a variable gets where its group says nothing.
+
+    Attributes:
+        optimizer: "adam", "adamw" (the same here: decay is always decoupled) or "sgd".
+        learning_rate: the full rate, to which absolute rates of groups are related.
+        weight_decay: decoupled decay, >= 0.
+        momentum: of SGD, 0..1.
+        beta_1, beta_2, epsilon: of Adam; the epsilon is that of the CMPM scripts, Keras' own is 1e-7.
+    """
+
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class _Setting:
     """The variables that share all of this share one Keras optimizer."""
@@ -33,7 +54,6 @@ class _Setting:
     multiple: float
     weight_decay: float
     momentum: float
-    part: int
 
     @property
     def label(self) -> str:
@@ -41,7 +61,6 @@ class _Setting:
         words += [f"lr{self.multiple!r}x"] if self.multiple != 1 else []
         words += [f"wd{self.weight_decay!r}"] if self.weight_decay else []
         words += [f"m{self.momentum!r}"] if self.momentum else []
-        words += [f"part{self.part}"] if self.part else []
         return "_".join(words)
 
     @property
@@ -59,14 +78,10 @@ class GroupedOptimizer:
         variables: all variables by name, those of frozen layers included so that patterns may name them; the
             ones that are not trainable are left alone.
         groups: ordered; the first whose pattern matches the whole name of a variable decides.
-        optimizer: "adam", "adamw" (the same here: decay is always decoupled) or "sgd", where no group says.
-        learning_rate: the full rate, to which the absolute rates of groups are related.
-        weight_decay: decoupled decay, >= 0, where no group says.
-        momentum: of SGD, where no group says.
-        beta_1, beta_2, epsilon: of Adam; the epsilon is that of the CMPM scripts, Keras' own is 1e-7.
+        defaults: for what no group says.
+        name: first part of the names in `variables`; a method of several phases has an optimizer for each.
         unused: patterns of variables that may have no gradient.
-        parts: patterns of variables that are updated apart from the others, such as those of each phase;
-            every part counts its own steps for Adam's bias correction.
+        known: further names that a group may match, such as those of other phases.
 
     Raises:
         UserError: a pattern matches nothing, an unknown optimizer, or nothing is left to train.
@@ -76,51 +91,45 @@ class GroupedOptimizer:
         self,
         variables: Mapping[str, keras.Variable],
         groups: Sequence[Group] = (),
+        defaults: Defaults = Defaults(),
         *,
-        optimizer: str = "adam",
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.0,
-        momentum: float = 0.9,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        name: str = "optimizer",
         unused: Sequence[str] = (),
-        parts: Sequence[str] = (),
+        known: Collection[str] = (),
     ):
-        check_patterns((group.pattern for group in groups), variables)
-        if optimizer not in OPTIMIZERS:
-            raise UserError(f"There is no optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}.")
-        self._kind, self._rate, self._decay, self._momentum = optimizer, learning_rate, weight_decay, momentum
-        self._adam = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-        self._groups, self._unused, self._parts = tuple(groups), tuple(unused), tuple(parts)
+        check_patterns((group.pattern for group in groups), {*variables, *known})
+        if defaults.optimizer not in OPTIMIZERS:
+            choices = ", ".join(OPTIMIZERS)
+            raise UserError(f"There is no optimizer {defaults.optimizer!r}; choose one of {choices}.")
+        self.name, self._defaults = name, defaults
+        self._groups, self._unused = tuple(groups), tuple(unused)
         self._names: dict[_Setting, list[str]] = {}
-        for name, variable in variables.items():
-            setting = self._setting(name, variable)
+        for path, variable in variables.items():
+            setting = self._setting(path, variable)
             if setting is not None:
-                self._names.setdefault(setting, []).append(name)
+                self._names.setdefault(setting, []).append(path)
         if not self._names:
             raise UserError("Every variable is frozen, so there is nothing to train; freeze fewer of them.")
-        self._trainable = {name: variables[name] for names in self._names.values() for name in names}
+        self._trainable = {path: variables[path] for paths in self._names.values() for path in paths}
         self._optimizers = {setting: self._build(setting) for setting in sorted(self._names)}
-        self.set_rate(learning_rate)
+        self.set_rate(defaults.learning_rate)
 
     def _setting(self, name: str, variable: keras.Variable) -> _Setting | None:
+        defaults = self._defaults
         group = next((group for group in self._groups if group.matches(name)), Group(".*"))
         if group.frozen or not variable.trainable:
             return None
-        kind = "sgd" if (group.optimizer or self._kind) == "sgd" else "adam"
-        decay = self._decay if group.weight_decay is None else group.weight_decay
-        momentum = self._momentum if group.momentum is None else group.momentum
+        kind = "sgd" if (group.optimizer or defaults.optimizer) == "sgd" else "adam"
+        decay = defaults.weight_decay if group.weight_decay is None else group.weight_decay
+        momentum = defaults.momentum if group.momentum is None else group.momentum
         multiple = group.multiple
         if group.learning_rate is not None:
-            multiple = group.learning_rate / self._rate
-        part = next((i for i, pattern in enumerate(self._parts) if re.fullmatch(pattern, name)), 0)
+            multiple = group.learning_rate / defaults.learning_rate
         return _Setting(
             kind,
             float(multiple),
             float(decay) if decays(name, variable) else 0.0,
             float(momentum) if kind == "sgd" else 0.0,
-            part,
         )
 
     def _build(self, setting: _Setting) -> keras.optimizers.Optimizer:
@@ -128,7 +137,8 @@ class GroupedOptimizer:
         if setting.optimizer == "sgd":
             optimizer = keras.optimizers.SGD(momentum=setting.momentum, **common)
         else:
-            optimizer = keras.optimizers.Adam(**self._adam, **common)
+            d = self._defaults
+            optimizer = keras.optimizers.Adam(beta_1=d.beta_1, beta_2=d.beta_2, epsilon=d.epsilon, **common)
         optimizer.build([self._trainable[name] for name in self._names[setting]])
         return optimizer
 
@@ -144,14 +154,14 @@ class GroupedOptimizer:
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """Slots (`<variable>/<slot>`) and step counters (`<setting>/iteration`), the same in every run.
+        """Slots and step counters by names that are the same in every process, for the checkpoint.
 
         The rates are not among them: `set_rate` is called before each step.
         """
         named: dict[str, keras.Variable] = {}
         for setting, optimizer in self._optimizers.items():
-            named[f"{setting.label}/iteration"] = optimizer.iterations
-            names = [f"{name}/{slot}" for name in self._names[setting] for slot in setting.slots]
+            named[f"{self.name}/{setting.label}/iteration"] = optimizer.iterations
+            names = [f"{self.name}/{name}/{slot}" for name in self._names[setting] for slot in setting.slots]
             # Keras keeps the counter, the rate, then the slots of each variable side by side.
             named.update(zip(names, optimizer.variables[2:], strict=True))
         return named
@@ -165,7 +175,7 @@ class GroupedOptimizer:
         """The present rate of each group of equal settings, for logs."""
         rates: dict[str, float] = {}
         for setting, optimizer in self._optimizers.items():
-            label = dataclasses.replace(setting, weight_decay=0.0, momentum=0.0, part=0).label
+            label = dataclasses.replace(setting, weight_decay=0.0, momentum=0.0).label
             rates[label] = float(optimizer.learning_rate.numpy())
         return rates
 
