@@ -1,0 +1,197 @@
+"""Captions to word ids inside the graph, and the vocabulary that numbers the words."""
+
+from __future__ import annotations
+
+import collections
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from xmkeras.errors import UserError
+
+PAD, UNK, START = 0, 1, 2
+SPECIAL = 3  # ids in front of the first word
+_CHUNK = 8192
+
+
+def split_words(texts: tf.Tensor) -> tf.RaggedTensor:
+    """Lower-cases, deletes punctuation, splits at white space: strings (n,) -> ragged strings (n, words).
+
+    The way of the CMPM release with CUHK-PEDES captions, for any script: "A red-haired woman!" gives
+    a, redhaired, woman. Bytes that are no UTF-8 become U+FFFD, so that one broken text cannot fail its batch.
+    """
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+    texts = tf.strings.lower(texts, encoding="utf-8")
+    texts = tf.strings.regex_replace(texts, r"[[:punct:]\p{P}\p{Cf}]", "")
+    texts = tf.strings.regex_replace(texts, r"[\s\p{Z}\p{Cc}]+", " ")
+    return tf.strings.split(texts)
+
+
+class Vocabulary:
+    """Words and their ids: 0 pads, 1 is an unknown word, 2 starts a text, words count from 3.
+
+    Args:
+        words: distinct words in the order of their ids.
+
+    Raises:
+        UserError: if a word occurs twice or has white space in it.
+    """
+
+    def __init__(self, words: Sequence[str]):
+        self.words = list(words)
+        if len(set(self.words)) < len(self.words):
+            twice = collections.Counter(self.words).most_common(1)[0][0]
+            raise UserError(
+                f"The vocabulary holds the word {twice!r} twice; build it again from the captions."
+            )
+        for word in self.words:
+            if word.split() != [word]:
+                raise UserError(f"The vocabulary holds {word!r}, which is not one word; build it again.")
+
+    def __len__(self) -> int:
+        """The number of ids, special ones included."""
+        return SPECIAL + len(self.words)
+
+    @classmethod
+    def build(
+        cls,
+        captions: Iterable[str],
+        min_count: int = 3,
+        max_size: int | None = None,
+        extra_words: Iterable[str] = (),
+    ) -> Vocabulary:
+        """Counts the words of `captions` and numbers them by descending frequency, equal ones by alphabet.
+
+        Args:
+            captions: texts of the training split.
+            min_count: rarer words become unknown.
+            max_size: largest number of ids, special ones included; the rarest words go first.
+            extra_words: kept however rare they are (words known from elsewhere, say from word vectors).
+
+        Raises:
+            UserError: if no word is left.
+        """
+        counts = _count_words(captions)
+        extra = {word for word in extra_words if word.split() == [word]}
+        kept = {word for word, count in counts.items() if count >= min_count} | extra
+        words = sorted(kept, key=lambda word: (-counts[word], word))
+        if max_size is not None:
+            words = words[: max(max_size - SPECIAL, 0)]
+        if not words:
+            raise UserError(
+                f"No word occurs {min_count} times in the training captions; lower --min_count or add some."
+            )
+        return cls(words)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes one word a line, UTF-8; the file is whole or not there at all."""
+        target = pathlib.Path(path)
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with draft.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(f"{word}\n" for word in self.words)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
+        """Reads what `save` wrote.
+
+        Raises:
+            UserError: if the file is missing or no vocabulary.
+        """
+        try:
+            text = pathlib.Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"The vocabulary {os.fspath(path)} cannot be read: {error}.") from error
+        return cls(text.split("\n")[:-1])
+
+
+def _count_words(captions: Iterable[str]) -> collections.Counter[str]:
+    """Counts with the same ops that later tokenise, so that no word is split two ways."""
+    counts: collections.Counter[bytes] = collections.Counter()
+    chunk: list[str] = []
+
+    def flush() -> None:
+        if chunk:
+            counts.update(split_words(tf.constant(chunk)).flat_values.numpy().tolist())
+            chunk.clear()
+
+    for caption in captions:
+        chunk.append(caption)
+        if len(chunk) == _CHUNK:
+            flush()
+    flush()
+    return collections.Counter({word.decode("utf-8"): count for word, count in counts.items()})
+
+
+@keras.saving.register_keras_serializable(package="xmkeras")
+class Tokenizer(keras.layers.Layer):
+    """Strings (batch,) -> int32 ids (batch, length): START, then one id a word, zeros behind.
+
+    The length is that of the longest text, at most `max_tokens`, rounded up to a multiple of
+    `pad_to_multiple` (few lengths, few shapes to compile). There is no end token: the CMPM release drops it
+    before its encoder. Core TensorFlow ops only; the table is saved with the model.
+
+    Args:
+        words: the vocabulary's words, ids from 3.
+        max_tokens: longer texts are cut; START counts.
+        pad_to_multiple: see above; 1 pads to the longest text.
+    """
+
+    def __init__(
+        self, words: Sequence[str], max_tokens: int = 64, pad_to_multiple: int = 8, **kwargs: Any
+    ) -> None:
+        super().__init__(**{"name": "tokenizer", "trainable": False, **kwargs})
+        if max_tokens < 1 or pad_to_multiple < 1:
+            raise UserError(
+                f"max_tokens={max_tokens} and pad_to_multiple={pad_to_multiple} must be at least 1."
+            )
+        self.words = list(words)
+        self.max_tokens = max_tokens
+        self.pad_to_multiple = pad_to_multiple
+        self.supports_jit = False
+        # Not the layer's own conversion: it would take a list of str for a structure of inputs.
+        self._convert_input_args = False
+        self._allow_non_tensor_positional_args = True
+        with tf.init_scope():
+            ids = tf.range(SPECIAL, SPECIAL + len(self.words), dtype=tf.int64)
+            keys = tf.constant(self.words, tf.string, shape=(len(self.words),))
+            self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, ids), UNK)
+        self.built = True
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of ids, special ones included."""
+        return SPECIAL + len(self.words)
+
+    def tokenize(self, texts: Any) -> tf.RaggedTensor:
+        """The words of each text: strings (batch,) -> ragged strings (batch, words)."""
+        return split_words(tf.convert_to_tensor(texts, tf.string))
+
+    def call(self, texts: Any) -> tf.Tensor:
+        words = self.tokenize(texts)[:, : self.max_tokens - 1]
+        ids = words.with_flat_values(tf.cast(self.table.lookup(words.flat_values), tf.int32))
+        count = words.nrows()
+        padded = tf.concat([tf.fill([count, 1], START), ids], axis=1).to_tensor(PAD)
+        width = tf.shape(padded)[1]
+        length = -(-tf.maximum(width, 1) // self.pad_to_multiple) * self.pad_to_multiple
+        return tf.pad(padded, [[0, 0], [0, length - width]], constant_values=PAD)
+
+    def compute_output_spec(self, texts: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.KerasTensor((texts.shape[0], None), "int32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "words": self.words,
+            "max_tokens": self.max_tokens,
+            "pad_to_multiple": self.pad_to_multiple,
+        }
