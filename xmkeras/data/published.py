@@ -6,9 +6,13 @@ import dataclasses
 import glob
 import os
 import shutil
+import urllib.error
+import urllib.request
 
 from xmkeras.data.progress import progress
 from xmkeras.errors import UserError
+
+_TIMEOUT_S = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +51,11 @@ def _download_and_extract(published: Published, folder: str) -> str:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.checksums import UrlInfo
 
+    downloads = os.path.join(folder, "downloads")
+    if not os.path.exists(os.path.join(folder, published.filename)) and not os.path.isdir(downloads):
+        _require_network(published.url, folder)
     manager = tfds.download.DownloadManager(
-        download_dir=os.path.join(folder, "downloads"),
+        download_dir=downloads,
         manual_dir=folder,
         url_infos={published.url: UrlInfo(published.size, published.sha256, published.filename)},
         force_checksums_validation=True,
@@ -56,10 +63,24 @@ def _download_and_extract(published: Published, folder: str) -> str:
     try:
         return str(manager.download_and_extract(published.url))
     except Exception as error:  # whatever the network, the server or the archive raises
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise UserError(
-            f"Cannot fetch {published.url} ({reason}); where there is no network, copy the file to {folder}."
-        ) from error
+        raise _cannot_fetch(published.url, folder, error) from error
+
+
+def _require_network(url: str, folder: str) -> None:
+    """Fails within seconds, where tensorflow-datasets would try again for minutes."""
+    if os.path.exists(url):
+        return
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return  # the server is there; what it thinks of the address shows in the download
+    except OSError as error:
+        raise _cannot_fetch(url, folder, error) from error
+
+
+def _cannot_fetch(url: str, folder: str, error: Exception) -> UserError:
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    return UserError(f"Cannot fetch {url} ({reason}); where there is no network, copy the file to {folder}.")
 
 
 def prepared_folder(name: str, data_dirs: list[str]) -> str | None:

@@ -1,0 +1,142 @@
+"""Tests of xmkeras/data/sources/flowers.py."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+import tensorflow_datasets as tfds
+
+from tests.data.flowers_layout import write_flowers
+from xmkeras.data.sources import SourceOptions
+from xmkeras.data.sources.flowers import class_splits, download, load
+from xmkeras.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return write_flowers(tmp_path)
+
+
+@pytest.fixture
+def options(tmp_path) -> SourceOptions:
+    return SourceOptions(data_dir=str(tmp_path))
+
+
+def test_the_published_layout(folder, options):
+    table = load(options)
+    assert (len(table), table.num_labels, table.label_kind) == (32, 8, "class")
+    assert {len(captions) for captions in table.captions} == {10}
+    assert {split: len(table.split(split)) for split in table.split_names} == {
+        "train": 16,
+        "validation": 8,
+        "test": 8,
+    }
+    assert table.split("train").num_labels == 4
+    assert table.image_ids[0] == "image_00001"
+    assert table.label_names[table.labels[0]] == "class_00001"
+    assert table.read_bytes(0) == (folder / "jpg/image_00001.jpg").read_bytes()
+
+
+def test_splits_have_different_classes(folder, options):
+    table = load(options)
+    classes = [set(table.split(split).labels.tolist()) for split in table.split_names]
+    assert sum(map(len, classes)) == len(set.union(*classes))
+
+
+def test_captions_may_lie_in_the_folder_of_their_archive(folder, options):
+    inner = folder / "cvpr2016_flowers"
+    inner.mkdir()
+    for name in ("text_c10", "trainclasses.txt", "valclasses.txt", "testclasses.txt"):
+        (folder / name).rename(inner / name)
+    assert len(load(options)) == 32
+
+
+def test_a_list_of_both_stands_for_training_and_validation(tmp_path):
+    (tmp_path / "trainvalclasses.txt").write_text("".join(f"class_{n:05d}\n" for n in range(1, 83)))
+    (tmp_path / "testclasses.txt").write_text("".join(f"class_{n:05d}\n" for n in range(83, 103)))
+    splits = class_splits(str(tmp_path))
+    counts = {name: list(splits.values()).count(name) for name in ("train", "validation", "test")}
+    assert counts == {"train": 62, "validation": 20, "test": 20}
+    assert class_splits(str(tmp_path)) == splits
+    (tmp_path / "valclasses.txt").write_text("class_00001\nclass_00002\n")
+    splits = class_splits(str(tmp_path))
+    assert [name for name in splits if splits[name] == "validation"] == ["class_00001", "class_00002"]
+    assert list(splits.values()).count("train") == 80
+
+
+def test_a_class_in_two_lists_is_an_error(folder, options):
+    with open(folder / "testclasses.txt", "a") as file:
+        file.write("class_00001\n")
+    with pytest.raises(UserError, match="class_00001 is in the lists of train and test"):
+        load(options)
+
+
+def test_an_image_without_file_is_named(folder, options):
+    (folder / "jpg/image_00005.jpg").unlink()
+    with pytest.raises(UserError, match=r"no such image file '.*image_00005.jpg'"):
+        load(options)
+    assert len(load(SourceOptions(data_dir=options.data_dir, check_images=False))) == 32
+
+
+def test_a_class_without_captions_is_named(folder, options):
+    with open(folder / "testclasses.txt", "a") as file:
+        file.write("class_00099\n")
+    with pytest.raises(UserError, match="class class_00099 of the class lists has no folder"):
+        load(options)
+
+
+def test_nothing_there_says_what_whence_where_and_what_trains_now(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(UserError) as caught:
+        load(SourceOptions(data_dir=str(tmp_path)))
+    message = str(caught.value)
+    for part in (
+        "jpg/image_*.jpg", "text_c10/class_*/image_*.txt", "trainclasses.txt", "testclasses.txt",
+        "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/", "https://github.com/reedscot/cvpr2016",
+        str(tmp_path / "flowers"), "python -m xmkeras.train --flagfile=flags/cmpm_openmoji.cfg",
+    ):  # fmt: skip
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("gone", "kept"), [("jpg", "text_c10"), ("text_c10", "jpg/"), ("testclasses.txt", "jpg/")]
+)
+def test_only_what_is_missing_is_asked_for(folder, options, gone, kept):
+    (folder / gone).rename(folder / "moved")
+    with pytest.raises(UserError) as caught:
+        load(options)
+    assert gone in str(caught.value)
+    assert kept not in str(caught.value)
+
+
+class PreparedBuilder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
+    code_path = pathlib.Path(__file__)  # tensorflow-datasets finds it by a package that it does not install
+
+
+def test_images_are_taken_from_a_prepared_set(folder, options, tmp_path):
+    images = sorted((folder / "jpg").iterdir())
+    PreparedBuilder(
+        name="oxford_flowers102",
+        version="2.1.1",
+        features=tfds.features.FeaturesDict(
+            {"image": tfds.features.Image(), "file_name": tfds.features.Text()}
+        ),
+        split_datasets={"train": [(n, {"image": str(p), "file_name": p.name}) for n, p in enumerate(images)]},
+        data_dir=str(tmp_path),
+    ).download_and_prepare()
+    before = {path.name: path.read_bytes() for path in images}
+    (folder / "jpg").rename(folder / "moved")
+    assert len(load(options)) == 32
+    assert {path.name: path.read_bytes() for path in (folder / "jpg").iterdir()} == before
+
+
+def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    (tmp_path / "flowers").mkdir()
+    (tmp_path / "flowers" / "102flowers.tgz").write_bytes(b"not it")
+    with pytest.raises(UserError, match=r"Cannot fetch https://.*102flowers.tgz"):
+        download(SourceOptions(data_dir=str(tmp_path)))
+    assert not (tmp_path / "flowers" / "jpg").exists()

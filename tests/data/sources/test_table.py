@@ -1,0 +1,229 @@
+"""Tests of xmkeras/data/sources/table.py."""
+
+from __future__ import annotations
+
+import collections
+import json
+
+import pytest
+
+from xmkeras.data.sources import SourceOptions
+from xmkeras.data.sources.table import find_columns, load
+from xmkeras.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with three images and room for a table."""
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def load_text(folder, text, name="pairs.csv", **options):
+    (folder / name).write_text(text)
+    return load(SourceOptions(table=str(folder / name), **options))
+
+
+def load_lines(folder, *records, **options):
+    return load_text(folder, "\n".join(map(json.dumps, records)), "pairs.jsonl", **options)
+
+
+def test_repeated_rows_of_an_image_are_merged(folder):
+    table = load_text(
+        folder, "image,caption,split\na.png,one,train\nb.png,two,train\na.png,three,train\na.png,one,train\n"
+    )
+    assert table.captions == [("one", "three"), ("two",)]
+    assert table.image_ids == ["a.png", "b.png"]
+    assert table.label_kind == "image"
+    assert table.num_labels == 2
+    assert table.name == "pairs"
+
+
+def test_captions_come_as_a_list_a_json_cell_or_several_columns(folder):
+    listed = load_lines(folder, {"image": "a.png", "captions": ["one", "", "two"], "split": "train"})
+    cell = load_text(folder, 'image,captions\na.png,"[""one"", ""two""]"\n')
+    columns = load_text(folder, "image,caption_1,caption_2,caption_3\na.png,one,,two\n")
+    assert listed.captions == cell.captions == columns.captions == [("one", "two")]
+
+
+def test_a_caption_that_only_looks_like_a_list_stays_text(folder):
+    assert load_text(folder, 'image,caption\na.png,"[""quoted"" words"\n').captions == [('["quoted" words',)]
+
+
+def test_splits_are_spelled_variously(folder):
+    table = load_text(folder, "image,caption,split\na.png,x,Training\nb.png,y,val\nc.png,z,TEST\n")
+    assert table.splits.tolist() == ["train", "validation", "test"]
+
+
+def test_labels_categories_and_ids_are_read(folder):
+    text = "Image_Path,Text,Class,ID,Category\na.png,x,rose,i1,flower\nb.png,y,oak,i2,tree\n"
+    table = load_text(folder, text)
+    assert table.label_kind == "class"
+    assert table.label_names == ["oak", "rose"]
+    assert table.image_ids == ["i1", "i2"]
+    assert table.categories == ["flower", "tree"]
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "kind"),
+    [
+        ("label", {}, "class"),
+        ("person_id", {}, "identity"),
+        ("id", {"label_column": "id"}, "identity"),
+        ("label", {"label_kind": "identity"}, "identity"),
+        ("colour", {}, "image"),
+        ("colour", {"label_column": "colour"}, "class"),
+    ],
+)
+def test_what_a_label_stands_for(folder, header, options, kind):
+    assert load_text(folder, f"image,caption,{header}\na.png,x,1\n", **options).label_kind == kind
+
+
+def test_named_columns_come_before_usual_names(folder):
+    text = "image,thumbnail,caption,alt\na.png,b.png,not this,this\n"
+    table = load_text(folder, text, image_column="thumbnail", caption_column="alt, caption")
+    assert table.read_bytes(0) == b"b.png"
+    assert table.captions == [("this", "not this")]
+
+
+def test_images_lie_beside_the_table_or_under_the_image_root(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "a.png").write_bytes(b"elsewhere")
+    text = "image,caption\na.png,x\n"
+    assert load_text(folder, text).read_bytes(0) == b"a.png"
+    assert load_text(folder, text, image_root=str(elsewhere)).read_bytes(0) == b"elsewhere"
+    assert load_text(folder, f"image,caption\n{elsewhere}/a.png,x\n").read_bytes(0) == b"elsewhere"
+
+
+def many(labels: int) -> str:
+    return "image,caption,label\n" + "".join(f"{n}.png,words,{n % labels}\n" for n in range(3000))
+
+
+def test_a_missing_split_is_a_seeded_hash_of_the_id(folder):
+    options = {"check_images": False, "validation_share": 0.1, "test_share": 0.2}
+    first = load_text(folder, many(10), **options)
+    again = load_text(folder, many(10), "copy.csv", **options)
+    other = load_text(folder, many(10), seed=1, **options)
+    counts = collections.Counter(first.splits.tolist())
+    assert counts["test"] == pytest.approx(600, abs=60)
+    assert counts["validation"] == pytest.approx(300, abs=50)
+    assert first.splits.tolist() == again.splits.tolist() != other.splits.tolist()
+
+
+def test_rows_do_not_change_their_split_when_others_are_added(folder):
+    text = many(10)
+    few = load_text(folder, text[: text.index("100.png")], check_images=False)
+    all_rows = load_text(folder, text, check_images=False)
+    assert few.splits.tolist() == all_rows.splits.tolist()[: len(few)]
+
+
+def test_identities_are_disjoint_on_request(folder):
+    table = load_text(folder, many(300), check_images=False, identity_disjoint=True)
+    owners = collections.defaultdict(set)
+    for label, split in zip(table.labels.tolist(), table.splits.tolist(), strict=True):
+        owners[label].add(split)
+    assert {len(splits) for splits in owners.values()} == {1}
+    assert len(set(table.splits.tolist())) == 3
+
+
+def test_a_split_column_that_is_empty_throughout_counts_as_missing(folder):
+    text = "image,caption,split\n" + "".join(f"{n}.png,words,\n" for n in range(200))
+    assert len(load_text(folder, text, check_images=False).split_names) == 3
+
+
+def test_fields_may_first_appear_in_later_json_records(folder):
+    table = load_lines(
+        folder,
+        {"image": "a.png", "caption": "x", "split": "train"},
+        {"image": "b.png", "caption": "y", "split": "test", "category": "late"},
+    )
+    assert table.categories == ["", "late"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,caption\na.png,x\nnone.png,y\n", r"pairs.csv line 3: no such image file '.*none.png'"),
+        ("image,caption\nnone.png,y\n", r"pairs.csv line 2: no such image file .*; --image_root sets"),
+        ("image,caption\na.png,\n", "pairs.csv line 2: no caption; expected at least one caption"),
+        ("image,caption\n,x\n", "pairs.csv line 2: no image; expected a path in column 'image'"),
+        ("image,caption,split\na.png,x,later\n", "pairs.csv line 2: unknown split 'later'"),
+        ("image,caption,split\na.png,x,train\nb.png,y,\n", "pairs.csv line 3: unknown split ''"),
+        ("image,caption,label\na.png,x,\n", "pairs.csv line 2: no label"),
+        (
+            "image,caption,label\na.png,x,1\na.png,y,2\n",
+            "line 3: image .* has label '2' here but '1' in line 2",
+        ),
+        (
+            "image,caption,id\na.png,x,1\nb.png,y,1\n",
+            "line 3: image id '1' names .*b.png' here but .*a.png' before",
+        ),
+        ("image,caption\n", "has no records"),
+        ("", "is empty"),
+        ("picture,words\na.png,x\n", "no image column; its columns are picture, words: .*--image_column"),
+        ("image,words\na.png,x\n", "no caption column; its columns are image, words: .*--caption_column"),
+    ],
+)
+def test_faults_are_one_sentence_with_the_line(folder, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_text(folder, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_caption_that_is_no_text_is_a_fault(folder):
+    with pytest.raises(UserError, match="line 1: a caption that is no text"):
+        load_lines(folder, {"image": "a.png", "captions": [1]})
+
+
+def test_a_named_column_that_is_not_there(folder):
+    with pytest.raises(UserError, match="has no column 'alt'; its columns are image, caption"):
+        load_text(folder, "image,caption\na.png,x\n", caption_column="alt")
+
+
+def test_disjoint_identities_need_labels(folder):
+    with pytest.raises(UserError, match="need a label column"):
+        load_text(folder, "image,caption\na.png,x\n", identity_disjoint=True)
+
+
+def test_without_a_table_the_flag_is_named():
+    with pytest.raises(UserError, match="--table=FILE"):
+        load(SourceOptions())
+
+
+def test_one_column_has_one_role():
+    columns = find_columns(["file", "text", "id"], SourceOptions(label_column="id"))
+    assert columns == {
+        "image": ["file"],
+        "caption": ["text"],
+        "label": ["id"],
+        "id": [],
+        "split": [],
+        "category": [],
+    }
+
+
+def test_photographs_with_five_captions(shared):
+    table = load(SourceOptions(table=str(shared / "data/flickr8k_subset/pairs.jsonl")))
+    assert {split: len(table.split(split)) for split in table.split_names} == {
+        "train": 603,
+        "validation": 50,
+        "test": 100,
+    }
+    assert {len(captions) for captions in table.captions} == {5}
+    assert table.read_bytes(0).startswith(b"\xff\xd8")
+
+
+def test_products_with_classes(shared):
+    table = load(SourceOptions(table=str(shared / "data/fashion_products/products.csv")))
+    assert len(table) == table.num_images == 4744
+    assert table.label_kind == "class"
+    assert table.captions[0] == ("Puma Women Solid Black Jackets",)
+    assert table.categories[0] == "Topwear"
+
+
+def test_persons_of_a_published_annotation_file(shared):
+    path = str(shared / "data/cuhk_pedes_text/val_reid.json")
+    table = load(SourceOptions(table=path, label_column="id", check_images=False))
+    assert (len(table), table.num_labels, table.label_kind) == (3078, 1000, "identity")
+    assert sum(map(len, table.captions)) <= 6158

@@ -1,0 +1,95 @@
+"""Reads every row of a data set and reports the broken ones.
+
+python -m tools.verify_data --flagfile=flags/cmpm_openmoji.cfg
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from xmkeras import assembly, flags
+from xmkeras.data.decoding import decode
+from xmkeras.data.progress import progress
+from xmkeras.data.rows import BadRow, RowTable
+
+Decode = Callable[[tf.Tensor], Any]
+_READERS = 4
+
+
+def main(argv: Sequence[str]) -> int:
+    """Verifies the data set that the flags name; returns the exit status, 1 where an image is broken."""
+    return report(assembly.load_table(flags.parse(argv).config), decode)
+
+
+def report(table: RowTable, decode_image: Decode) -> int:
+    """Prints every broken image and a summary; returns the exit status, 1 where there is one."""
+    bad = list(broken_images(table, decode_image))
+    for fault in bad:
+        print(fault)
+    print(f"{table.name}: {len(table)} rows, {table.num_images} distinct images, {len(bad)} broken.")
+    return 1 if bad else 0
+
+
+def broken_images(table: RowTable, decode_image: Decode) -> Iterator[BadRow]:
+    """Reads and decodes each distinct image once, some at a time, and yields what is wrong with broken ones.
+
+    Args:
+        table: its images, or features, which must be finite numbers.
+        decode_image: encoded bytes, a string scalar -> pixels; raises a TensorFlow error on a broken image.
+    """
+    check = _feature_check(table) if table.features is not None else _image_check(table, decode_image)
+    rows = table.distinct_images().tolist()
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+        faults = progress(readers.map(check, rows), len(rows), f"reading {table.name}")
+        for row, fault in zip(rows, faults, strict=True):
+            if fault:
+                yield BadRow(
+                    _place(table, row), fault, "a PNG, JPEG, WebP, GIF or BMP file that can be decoded"
+                )
+
+
+def _image_check(table: RowTable, decode_image: Decode) -> Callable[[int], str]:
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64)])
+    def size(row: tf.Tensor) -> tf.Tensor:
+        return tf.size(decode_image(table.read_image(row)))
+
+    def check(row: int) -> str:
+        try:
+            return "" if int(size(tf.constant(row, tf.int64))) else "an image without pixels"
+        except tf.errors.OpError as error:
+            return _sentence(error.message)
+
+    return check
+
+
+def _feature_check(table: RowTable) -> Callable[[int], str]:
+    features = np.asarray(table.features)
+
+    def check(row: int) -> str:
+        return "" if np.isfinite(features[table.image_index[row]]).all() else "a NaN or infinite feature"
+
+    return check
+
+
+def _place(table: RowTable, row: int) -> str:
+    path = "" if table.image_paths is None else f" ({table.image_paths[row]})"
+    return f"{table.splits[row]} image {table.image_ids[row]!r}{path}"
+
+
+def _sentence(message: str) -> str:
+    """The first line of a TensorFlow message, without its names of graph nodes."""
+    first = next(
+        (line for line in message.splitlines() if line and "traceback" not in line.lower()), "unreadable"
+    )
+    return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*|\s*\[\[.*", "", first).strip().rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(flags.main_guard(main))
