@@ -30,7 +30,7 @@ def chance_recall_at_k(relevant: np.ndarray, gallery: int, k: int) -> float:
     relevant: (q,) how many of the `gallery` items are relevant to each query. The first k hold none of m
     relevant items with the hypergeometric probability C(gallery - m, k) / C(gallery, k).
     """
-    survival = _chance_survival(relevant, gallery)
+    survival = chance_survival(relevant, gallery)
     return 100.0 * float(1.0 - survival[min(k, gallery)])
 
 
@@ -41,10 +41,10 @@ def chance_mean_rank(relevant: np.ndarray, gallery: int) -> float:
 
 def chance_median_rank(relevant: np.ndarray, gallery: int) -> int:
     """The 1-based rank that half of the queries reach or better in a random order."""
-    return int(np.argmax(_chance_survival(relevant, gallery) <= 0.5 + 1e-12))
+    return int(np.argmax(chance_survival(relevant, gallery) <= 0.5 + 1e-12))
 
 
-def _chance_survival(relevant: np.ndarray, gallery: int) -> np.ndarray:
+def chance_survival(relevant: np.ndarray, gallery: int) -> np.ndarray:
     """(gallery + 1,) mean probability that the first k = 0, 1, ... places hold nothing relevant."""
     counts, weights = np.unique(np.asarray(relevant), return_counts=True)
     places = np.arange(gallery)
