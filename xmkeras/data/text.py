@@ -141,20 +141,24 @@ class Tokenizer(keras.layers.Layer):
     before its encoder. Core TensorFlow ops only; the table is saved with the model.
 
     Args:
-        words: the vocabulary's words, ids from 3.
+        vocabulary: a `Vocabulary`, or its words in the order of their ids.
         max_tokens: longer texts are cut; START counts.
         pad_to_multiple: see above; 1 pads to the longest text.
     """
 
     def __init__(
-        self, words: Sequence[str], max_tokens: int = 64, pad_to_multiple: int = 8, **kwargs: Any
+        self,
+        vocabulary: Vocabulary | Sequence[str],
+        max_tokens: int = 64,
+        pad_to_multiple: int = 8,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "tokenizer", "trainable": False, **kwargs})
         if max_tokens < 1 or pad_to_multiple < 1:
             raise UserError(
                 f"max_tokens={max_tokens} and pad_to_multiple={pad_to_multiple} must be at least 1."
             )
-        self.words = list(words)
+        self.words = list(vocabulary.words if isinstance(vocabulary, Vocabulary) else vocabulary)
         self.max_tokens = max_tokens
         self.pad_to_multiple = pad_to_multiple
         self.supports_jit = False
@@ -191,7 +195,7 @@ class Tokenizer(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "words": self.words,
+            "vocabulary": self.words,
             "max_tokens": self.max_tokens,
             "pad_to_multiple": self.pad_to_multiple,
         }

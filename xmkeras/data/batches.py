@@ -1,0 +1,269 @@
+"""Rows to batches: seeded, resumable training batches, and one pass over images or captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from xmkeras.data import images
+from xmkeras.data.rows import RowTable
+from xmkeras.data.sampling import PairSampler
+from xmkeras.errors import UserError
+
+Batch = dict[str, tf.Tensor]
+Tokenize = Callable[[Any], tf.Tensor]
+
+_FOREVER = np.iinfo(np.int64).max
+_graph = tf.autograph.experimental.do_not_convert  # plain tensor code: nothing for AutoGraph to convert
+
+
+class TrainingBatches:
+    """The batches of a training run: a batch is a function of the seed, the step and the broken rows.
+
+    Rows whose image cannot be read are found when they come up, named in the log, and replaced from then on
+    by the sampler's next good row. What replaces a row does not depend on when it was found, so a run that was
+    cut at any step and goes on with the saved `bad_rows` sees the same batches as one that was not cut.
+
+    Args:
+        table: the training split.
+        sampler: the order of its pairs.
+        image_size: (height, width) of the images.
+        tokenize: strings (batch,) -> int32 ids (batch, length), graph ops.
+        augmentation: variations of the images; of features only `flip` is used.
+        seed: of the variations, each of which is a function of (seed, position in the run).
+        max_bad_rows: more broken rows than this stop the run.
+        features: float (rows, f), or (rows, 2, f) with the features of the mirrored image second, instead of
+            images. NaN marks a row whose image could not be read.
+        on_bad_row: is told about each broken row in one sentence.
+
+    Attributes:
+        bad_rows: the broken rows found so far, ascending. Save it, and set it before `iterate` to go on.
+    """
+
+    def __init__(
+        self,
+        table: RowTable,
+        sampler: PairSampler,
+        *,
+        image_size: images.Size,
+        tokenize: Tokenize,
+        augmentation: images.Augmentation,
+        seed: int,
+        max_bad_rows: int = 10,
+        features: np.ndarray | None = None,
+        on_bad_row: Callable[[str], None] = logging.warning,
+    ):
+        if features is not None and len(features) != len(table):
+            raise ValueError(f"{len(features)} rows of features for {len(table)} rows of the table")
+        self._table = table
+        self._sampler = sampler
+        self._image_size = image_size
+        self._tokenize = tokenize
+        self._augmentation = augmentation
+        self._seed = seed
+        self._max_bad_rows = max_bad_rows
+        self._features = features
+        self._on_bad_row = on_bad_row
+        self.bad_rows: list[int] = []
+
+    def dataset(self, start_step: int) -> tf.data.Dataset:
+        """Endless batches from `start_step` on, without the rows that are known to be broken by now.
+
+        Returns:
+            Dataset of dicts: `image` float32 (B, H, W, 3) in 0..255, or `image_features` float32 (B, f);
+            `text` int32 (B, L); `label`, `image_id` (number of the distinct image) and `row` int64 (B,).
+            It raises tf.errors.OpError at a step with a broken image; `iterate` goes past it.
+        """
+        dataset = tf.data.Dataset.range(start_step, _FOREVER).map(self._planner(tuple(self.bad_rows)))
+        if self._features is None:
+            dataset = dataset.unbatch()
+            dataset = dataset.map(_graph(self._read), num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.map(_graph(self._decode), num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.batch(self._sampler.batch_size, drop_remainder=True)
+        return dataset.map(_graph(self._finish)).prefetch(2).with_options(_options())
+
+    def iterate(
+        self, start_step: int, distribute: Callable[[tf.data.Dataset], Any] = lambda dataset: dataset
+    ) -> Iterator[Any]:
+        """The batches from `start_step` on, past broken rows.
+
+        Args:
+            start_step: step of the first batch.
+            distribute: what to iterate over, say `strategy.experimental_distribute_dataset`.
+
+        Raises:
+            UserError: when more than `max_bad_rows` rows are broken.
+        """
+        step = start_step
+        while True:
+            try:
+                for batch in distribute(self.dataset(step)):
+                    yield batch
+                    step += 1
+            except tf.errors.OpError:
+                if not self._find_broken(step):
+                    raise
+
+    def _plan(self, step: int, bad_rows: Sequence[int]) -> dict[str, np.ndarray]:
+        """The columns of a step's batch before anything is read."""
+        rows, numbers, positions = self._sampler.batch(step)
+        for at in np.flatnonzero(np.isin(rows, bad_rows)):
+            rows[at] = self._sampler.replacement(int(rows[at]), bad_rows)
+        captions = [self._table.captions[row] for row in rows]
+        texts = [own[number % len(own)].encode() for own, number in zip(captions, numbers, strict=True)]
+        columns = {"row": rows, "text": np.array(texts, object), "position": positions}
+        columns |= {"label": self._table.labels[rows], "image_id": self._table.image_index[rows]}
+        if self._features is not None:
+            columns["image_features"] = self._features_of(rows, step)
+        return columns
+
+    def _features_of(self, rows: np.ndarray, step: int) -> np.ndarray:
+        assert self._features is not None
+        if self._features.ndim == 2:
+            return self._features[rows].astype(np.float32)
+        mirrored = np.random.default_rng([self._seed, step, 1]).random(len(rows)) < 0.5
+        return self._features[rows, mirrored * int(self._augmentation.flip)].astype(np.float32)
+
+    def _planner(self, bad_rows: Sequence[int]) -> Callable[[tf.Tensor], Batch]:
+        """`_plan` as a graph function of the step, which fails where the features of a row are missing."""
+        types = {
+            "row": tf.int64,
+            "text": tf.string,
+            "position": tf.int64,
+            "label": tf.int64,
+            "image_id": tf.int64,
+        }
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self._features is not None:
+            types["image_features"] = tf.float32
+            shapes["image_features"] = (self._features.shape[-1],)
+
+        def plan(step: np.ndarray) -> list[np.ndarray]:
+            columns = self._plan(int(step), bad_rows)
+            if "image_features" in columns and np.isnan(columns["image_features"]).any():
+                raise ValueError("features of a broken image")
+            return [columns[name] for name in types]
+
+        @_graph
+        def in_graph(step: tf.Tensor) -> Batch:
+            columns = dict(zip(types, tf.numpy_function(plan, [step], list(types.values())), strict=True))
+            for name, column in columns.items():
+                column.set_shape((self._sampler.batch_size, *shapes.get(name, ())))
+            return columns
+
+        return in_graph
+
+    def _read(self, example: Batch) -> Batch:
+        return {**example, "image": self._table.read_image(example["row"])}
+
+    def _decode(self, example: Batch) -> Batch:
+        seed = tf.stack([tf.constant(self._seed, tf.int64), example["position"]])
+        image = images.load_augmented(example["image"], self._image_size, self._augmentation, seed)
+        return {**example, "image": image}
+
+    def _finish(self, batch: Batch) -> Batch:
+        kept = {name: column for name, column in batch.items() if name != "position"}
+        ids = tf.ensure_shape(self._tokenize(batch["text"]), (self._sampler.batch_size, None))
+        return {**kept, "text": ids}
+
+    def _find_broken(self, step: int) -> bool:
+        """Looks at every image of a step that failed; whether any was found broken."""
+        rows = np.unique(self._plan(step, self.bad_rows)["row"])
+        faults = {int(row): fault for row in rows if (fault := self._fault_of(int(row)))}
+        for row, fault in faults.items():
+            self._on_bad_row(f"The image {self._name(row)} is broken and left out: {fault}")
+        self.bad_rows = sorted({*self.bad_rows, *faults})
+        if len(self.bad_rows) > self._max_bad_rows:
+            names = ", ".join(self._name(row) for row in self.bad_rows)
+            raise UserError(
+                f"{len(self.bad_rows)} training images are broken, more than --max_bad_rows="
+                f"{self._max_bad_rows} allows; repair or remove them, or raise the limit: {names}."
+            )
+        return bool(faults)
+
+    def _fault_of(self, row: int) -> str:
+        """What is wrong with the image of a row; "" when nothing is."""
+        if self._features is not None:
+            return (
+                "it could not be read when the features were made."
+                if np.isnan(self._features[row]).any()
+                else ""
+            )
+        try:
+            images.load(self._table.read_image(tf.constant(row, tf.int64)), self._image_size)
+        except tf.errors.OpError as error:
+            text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\].*|assertion failed: ", "", error.message.split("\n")[0])
+            return text.strip(" []'")
+        return ""
+
+    def _name(self, row: int) -> str:
+        return self._table.image_ids[row] if self._table.image_paths is None else self._table.image_paths[row]
+
+
+def image_batches(
+    table: RowTable, *, image_size: images.Size, batch_size: int, with_flip: bool = False
+) -> tf.data.Dataset:
+    """Every distinct image of a table once, in the order of its first row; broken ones are left out.
+
+    Returns:
+        Dataset of dicts: `image` float32 (b, H, W, 3) in 0..255, or with `with_flip` (b, 2, H, W, 3), the
+        second one mirrored; `row` int64 (b,), the first row of the image. The last batch is what is left.
+    """
+
+    @_graph
+    def read(row: tf.Tensor) -> Batch:
+        return {"image": table.read_image(row), "row": row}
+
+    @_graph
+    def decode(example: Batch) -> Batch:
+        image = images.load(example["image"], image_size)
+        image = tf.stack([image, tf.reverse(image, [1])]) if with_flip else image
+        return {"image": image, "row": example["row"]}
+
+    dataset = tf.data.Dataset.from_tensor_slices(table.distinct_images())
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.ignore_errors().batch(batch_size).prefetch(2).with_options(_options())
+
+
+def caption_batches(table: RowTable, *, tokenize: Tokenize, batch_size: int) -> tf.data.Dataset:
+    """Every caption of every row once, row by row.
+
+    Returns:
+        Dataset of dicts: `text` int32 (b, L); `row`, `image_id` (number of the distinct image) and `label`
+        int64 (b,). The last batch is what is left.
+    """
+    counts = np.array([len(captions) for captions in table.captions])
+    row_of_caption = np.repeat(np.arange(len(table)), counts)
+    first = np.cumsum(counts) - counts
+
+    def plan(start: np.ndarray) -> tuple[np.ndarray, ...]:
+        numbers = np.arange(int(start), min(int(start) + batch_size, len(row_of_caption)))
+        rows = row_of_caption[numbers]
+        texts = [
+            table.captions[row][at].encode() for row, at in zip(rows, numbers - first[rows], strict=True)
+        ]
+        return np.array(texts, object), rows, table.image_index[rows], table.labels[rows]
+
+    @_graph
+    def in_graph(start: tf.Tensor) -> Batch:
+        columns = tf.numpy_function(plan, [start], [tf.string, tf.int64, tf.int64, tf.int64])
+        for column in columns:
+            column.set_shape((None,))
+        batch = dict(zip(("text", "row", "image_id", "label"), columns, strict=True))
+        return {**batch, "text": tokenize(batch["text"])}
+
+    starts = tf.data.Dataset.range(0, len(row_of_caption), batch_size)
+    return starts.map(in_graph).prefetch(2).with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options

@@ -1,0 +1,115 @@
+"""The order of training examples as a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+import numpy as np
+
+from xmkeras.errors import UserError
+
+EpochOver = Literal["pairs", "images"]
+
+
+class PairSampler:
+    """Which (row, caption) pairs make up the batch of a step; all it remembers is a cache of one epoch.
+
+    An epoch goes over groups of `captions_per_image` captions of one row, shuffled, and drops what does not
+    fill a last batch. Over "pairs", every caption of every row takes part once an epoch (a row's last group
+    is filled up with its own captions again); over "images", every row takes part once an epoch, with the
+    next captions of its cycle each time.
+
+    Args:
+        captions_per_row: number of captions of each row, (n,), all at least 1.
+        batch_size: pairs in a batch.
+        seed: of the order.
+        epoch_over: see above.
+        captions_per_image: captions of one image that lie side by side in a batch.
+
+    Raises:
+        UserError: if the batch does not divide into groups, or is larger than an epoch.
+    """
+
+    def __init__(
+        self,
+        captions_per_row: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        epoch_over: EpochOver = "pairs",
+        captions_per_image: int = 1,
+    ):
+        self._counts = np.asarray(captions_per_row, np.int64)
+        self.batch_size = batch_size
+        self._seed = seed
+        self._over_pairs = epoch_over == "pairs"
+        self._group = captions_per_image
+        if epoch_over not in ("pairs", "images"):
+            raise UserError(f"An epoch goes over pairs or over images, not over {epoch_over!r}.")
+        if batch_size < 1 or captions_per_image < 1 or batch_size % captions_per_image:
+            raise UserError(
+                f"The batch size {batch_size} is not a multiple of {captions_per_image} captions per image."
+            )
+        rows_of_groups = self._groups()
+        self.steps_per_epoch = len(rows_of_groups) // (batch_size // captions_per_image)
+        if not self.steps_per_epoch:
+            raise UserError(
+                f"One epoch has {len(rows_of_groups) * captions_per_image} pairs, fewer than the batch size "
+                f"{batch_size}; choose a smaller batch."
+            )
+        self._cache: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The pairs of a step (counted from 0 over all epochs).
+
+        Returns:
+            int64 (batch,) each: rows, the numbers of their captions, and positions in the whole run.
+        """
+        epoch, offset = divmod(step, self.steps_per_epoch)
+        cache = self._cache  # read and replaced as one, since two pipelines may ask at the same time
+        if epoch != cache[0]:
+            self._cache = cache = (epoch, self._epoch_order(epoch))
+        groups = self.batch_size // self._group
+        chosen = cache[1][offset * groups : (offset + 1) * groups]
+        rows, captions = chosen[:, 0].ravel(), chosen[:, 1].ravel()
+        return rows, captions, np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+
+    def replacement(self, row: int, bad_rows: Collection[int]) -> int:
+        """The row that stands in for a bad one: the next good one, from the last round to the first."""
+        candidates = (np.arange(len(self._counts)) + row) % len(self._counts)
+        good = candidates[~np.isin(candidates, list(bad_rows))]
+        if not len(good):
+            raise UserError(
+                "Every row of the training split is broken; check the data with tools.verify_data."
+            )
+        return int(good[0])
+
+    def _groups(self) -> np.ndarray:
+        """The row of each group of an unshuffled epoch."""
+        rows = np.arange(len(self._counts))
+        return np.repeat(rows, -(-self._counts // self._group)) if self._over_pairs else rows
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        """The shuffled groups of an epoch: (groups, 2, captions_per_image), rows and caption numbers."""
+        generator = np.random.default_rng([self._seed, epoch])
+        rows = self._groups()
+        slots = np.arange(self._group)
+        if self._over_pairs:
+            first_group = np.searchsorted(rows, rows)
+            ranks = (np.arange(len(rows)) - first_group)[:, None] * self._group + slots
+            captions = self._shuffled_captions(generator, rows[:, None], ranks % self._counts[rows][:, None])
+        else:
+            start = np.random.default_rng([self._seed]).integers(self._counts)
+            captions = (start[:, None] + epoch * self._group + slots) % self._counts[:, None]
+        order = np.stack([np.broadcast_to(rows[:, None], captions.shape), captions], axis=1)
+        return order[generator.permutation(len(rows))]
+
+    def _shuffled_captions(
+        self, generator: np.random.Generator, rows: np.ndarray, ranks: np.ndarray
+    ) -> np.ndarray:
+        """The captions that a random order of each row's own captions puts at `ranks`."""
+        first = np.cumsum(self._counts) - self._counts
+        row_of_pair = np.repeat(np.arange(len(self._counts)), self._counts)
+        by_row = np.lexsort((generator.random(len(row_of_pair)), row_of_pair))
+        return by_row[first[rows] + ranks] - first[rows]
