@@ -75,7 +75,7 @@ def small_towers(dim: int = DIM, seed: int = 0) -> Towers:
         image_width=0.25,
         image_weights="none",
         embedding_dim=dim,
-        tokenizer=Tokenizer(vocabulary),
+        tokenizer=Tokenizer(vocabulary.words),
         word_dim=12,
         lstm_units=10,
     )
