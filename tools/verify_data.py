@@ -6,6 +6,7 @@ python -m tools.verify_data --flagfile=flags/cmpm_openmoji.cfg
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -56,17 +57,26 @@ def broken_images(table: RowTable, decode_image: Decode) -> Iterator[BadRow]:
 
 
 def _image_check(table: RowTable, decode_image: Decode) -> Callable[[int], str]:
-    @tf.function(input_signature=[tf.TensorSpec((), tf.int64)])
-    def size(row: tf.Tensor) -> tf.Tensor:
-        return tf.size(decode_image(table.read_image(row)))
+    size = _size_graph(decode_image)
 
     def check(row: int) -> str:
         try:
-            return "" if int(size(tf.constant(row, tf.int64))) else "an image without pixels"
+            return "" if int(size(tf.constant(table.read_bytes(row)))) else "an image without pixels"
+        except OSError as error:
+            return error.strerror or str(error)
         except tf.errors.OpError as error:
             return _sentence(error.message)
 
     return check
+
+
+@functools.cache
+def _size_graph(decode_image: Decode) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(
+        lambda data: tf.size(decode_image(data)),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+    )
 
 
 def _feature_check(table: RowTable) -> Callable[[int], str]:
@@ -84,11 +94,10 @@ def _place(table: RowTable, row: int) -> str:
 
 
 def _sentence(message: str) -> str:
-    """The first line of a TensorFlow message, without its names of graph nodes."""
-    first = next(
-        (line for line in message.splitlines() if line and "traceback" not in line.lower()), "unreadable"
-    )
-    return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*|\s*\[\[.*", "", first).strip().rstrip(".")
+    """What went wrong, out of a TensorFlow message: the last line before the names of graph nodes."""
+    lines = message.split("[[")[0].split("[Op:")[0].strip().splitlines() or ["unreadable"]
+    last = re.sub(r"\{\{.*?\}\}", "", lines[-1]).strip()
+    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", last).rstrip(".")
 
 
 if __name__ == "__main__":

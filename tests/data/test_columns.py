@@ -57,7 +57,7 @@ def test_contradictions_name_both_places(second, fault):
 def test_one_id_cannot_name_two_files():
     columns = builder(check_images=False)
     columns.add(row("a", image="one.png"))
-    with pytest.raises(UserError, match="names 'two.png' here but 'one.png' before"):
+    with pytest.raises(UserError, match=r"names 'two.png' here but 'one.png' before"):
         columns.add(row("a", image="two.png"))
 
 

@@ -9,7 +9,8 @@ from xmkeras.data.drawings import render_missing
 from xmkeras.errors import UserError
 
 pytest.importorskip("resvg_py", reason="resvg-py is not installed")
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"><rect width="2" height="4" fill="#ff0000"/></svg>'
+SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4">
+<rect width="2" height="4" fill="#ff0000"/></svg>"""
 
 
 @pytest.fixture
