@@ -28,7 +28,7 @@ def test_resnet_takes_off_the_imagenet_means():
     )
     plain.set_weights(backbone.get_weights())
     want = plain(keras.applications.resnet.preprocess_input(images()))
-    np.testing.assert_allclose(backbone(images()), want, rtol=1e-4)
+    np.testing.assert_allclose(backbone(images()), want, atol=1e-3)
     assert backbone.output_shape == (None, 2048)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from xmkeras.data.text import Tokenizer, Vocabulary
-
 from xmkeras.models.towers import Towers, build_towers
 
 CAPTIONS = ("a red heart", "a green apple", "two red apples", "a house")

@@ -11,6 +11,7 @@ import keras
 
 from xmkeras.errors import UserError
 from xmkeras.layers import CaffePreprocessing
+from xmkeras.models.batch_norm import with_fused_batch_norm
 
 BACKBONES = ("mobilenet", "resnet50", "resnet101", "resnet152")
 SMALLEST_SIDE = 32
@@ -96,12 +97,10 @@ def _builder(
 
 def _network(name: str, input_shape: tuple[int, int, int], width: float, weights: str) -> keras.Model:
     build = _builder(name, input_shape, width)
-    if weights == "imagenet":
-        return _with_imagenet(build, name, width)
-    network = build(None)
-    if weights != "none":
+    network = _with_imagenet(build, name, width) if weights == "imagenet" else build(None)
+    if weights not in ("none", "imagenet"):
         _load(network, weights, f"{name} of width {width:g}")
-    return network
+    return with_fused_batch_norm(network)
 
 
 def _with_imagenet(build: Callable[[str | None], keras.Model], name: str, width: float) -> keras.Model:
