@@ -15,11 +15,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from xmkeras.retrieval.tables import format_table
 
 FLAGFILE = "flags/cmpm_openmoji.cfg"
+PAGE = "search.html"
 SENTENCES = ("a red heart", "a sad face", "a person on a bicycle")
-WAYS = {"text_to_image": "text -> image", "image_to_text": "image -> text"}
-COLUMNS = ("R@1", "R@5", "R@10", "median_rank", "mean_rank")
+
+
+class Step(NamedTuple):
+    """A command of the package and, where it need not run again, the file that it ends with."""
+
+    title: str
+    arguments: list[str]
+    result: pathlib.Path | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,25 +41,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     if options.fresh and (options.run / "config.json").is_file():
         shutil.rmtree(options.run)
-    run, page = options.run, options.run / "search.html"
-    texts = [f"--text={sentence}" for sentence in SENTENCES]
-    steps: list[tuple[str, list[str], pathlib.Path | None]] = [
-        ("Train CMPM+CMPC", ["train", f"--flagfile={FLAGFILE}", f"--run={run}", *training_flags], None),
-        ("Measure on identities never seen in training", ["evaluate", f"--run={run}"], run / "eval.json"),
-        ("Export", ["export", f"--run={run}", "--gallery=test"], run / "saved_model/1/saved_model.pb"),
-        ("Search", ["search", f"--model={run}", "--gallery=test", *texts, "--top=6", f"--html={page}"], None),
-    ]
-    for number, (title, arguments, result) in enumerate(steps, 1):
-        print(f"\n[{number}/{len(steps)}] {title}", flush=True)
-        if result is not None and is_newer(result, run / "checkpoints"):
-            print(f"{result} is there already.")
+    steps = demo_steps(options.run, training_flags)
+    for number, step in enumerate(steps, 1):
+        print(f"\n[{number}/{len(steps)}] {step.title}", flush=True)
+        if step.result is not None and is_newer(step.result, options.run / "checkpoints"):
+            print(f"{step.result} is there already.")
             continue
-        status = run_command(arguments)
+        status = run_command(step.arguments)
         if status:
             print(f"\nThe demo stopped here (status {status}); `make demo` goes on from it.", file=sys.stderr)
             return status
-    print(summary(run, page, time.monotonic() - started))
+    print(summary(options.run, time.monotonic() - started))
     return 0
+
+
+def demo_steps(run: pathlib.Path, training_flags: Sequence[str]) -> list[Step]:
+    """The commands of the main job, in order."""
+    train = ["train", f"--flagfile={FLAGFILE}", f"--run={run}", *training_flags]
+    texts = [f"--text={sentence}" for sentence in SENTENCES]
+    search = ["search", f"--model={run}", "--gallery=test", *texts, "--top=6", f"--html={run / PAGE}"]
+    return [
+        Step("Train CMPM+CMPC", train),
+        Step("Measure on identities never seen in training", ["evaluate", f"--run={run}"], run / "eval.json"),
+        Step("Export", ["export", f"--run={run}", "--gallery=test"], run / "saved_model/1/saved_model.pb"),
+        Step("Search", search),
+    ]
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -80,32 +96,24 @@ def is_newer(result: pathlib.Path, checkpoints: pathlib.Path) -> bool:
     return result.stat().st_mtime >= last
 
 
-def recall_table(metrics: dict[str, float]) -> str:
-    """The lines of `eval.json` that matter, with what a random order of the same gallery gives."""
-    lines = [f"{'':22}" + "".join(f"{name.replace('_', ' '):>13}" for name in COLUMNS)]
-    for way, title in WAYS.items():
-        for prefix, name in (("", title), ("chance/", "  chance")):
-            figures = "".join(f"{metrics[f'{prefix}{way}/{column}']:13.1f}" for column in COLUMNS)
-            lines.append(f"{name:22}{figures}")
-    return "\n".join(lines)
-
-
-def summary(run: pathlib.Path, page: pathlib.Path, seconds: float) -> str:
+def summary(run: pathlib.Path, seconds: float) -> str:
     """What the demo has to show: the recall table, and where everything lies."""
-    metrics = json.loads((run / "eval.json").read_text(encoding="utf-8"))
-    pictures = sorted(run.glob("report*/**/*.png"))
+    results = json.loads((run / "eval.json").read_text(encoding="utf-8"))
+    python = pathlib.Path(sys.executable)
+    if python.is_relative_to(pathlib.Path.cwd()):
+        python = python.relative_to(pathlib.Path.cwd())
     lines = [
         "",
-        recall_table(metrics),
+        format_table(results),
         "",
         f"Report       {run / 'report.md'}",
-        f"Pictures     {pictures[0].parent if pictures else run}",
-        f"Search page  {page}",
-        f"TensorBoard  {pathlib.Path(sys.executable).parent / 'tensorboard'} --logdir={run}",
+        f"Pictures     {run / 'report'}",
+        f"Search page  {run / PAGE}",
+        f"TensorBoard  {python.parent / 'tensorboard'} --logdir={run}",
         f"SavedModel   {run / 'saved_model/1'}",
         f"Rerun with   {run / 'flags.cfg'}",
         "",
-        f'Search more:  python -m xmkeras.search --model={run} --gallery=test --text="..."',
+        f'Search more:  {python} -m xmkeras.search --model={run} --gallery=test --text="..."',
         "Emoji by OpenMoji (https://openmoji.org), CC BY-SA 4.0.",
         f"Total time: {int(seconds) // 60} min {int(seconds) % 60} s",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -31,17 +32,20 @@ def test_commands_are_shown_as_a_person_types_them(argument, shown):
     assert demo.quoted(argument) == shown
 
 
-def test_the_table_sets_each_figure_beside_its_chance():
-    metrics = {
-        f"{prefix}{way}/{column}": value + offset
-        for prefix, value in (("", 40.0), ("chance/", 2.0))
-        for way, offset in (("text_to_image", 0.25), ("image_to_text", 0.5))
-        for column in demo.COLUMNS
+def test_the_summary_shows_the_recalls_and_where_everything_lies(tmp_path):
+    results = {
+        f"{prefix}{way}/{column}": value
+        for prefix, value in (("", 40.25), ("chance/", 2.5))
+        for way in ("text_to_image", "image_to_text")
+        for column in ("R@1", "R@5", "R@10", "median_rank", "mean_rank", "queries", "gallery")
     }
-    lines = demo.recall_table(metrics).splitlines()
-    assert [line.split()[-1] for line in lines[1:]] == ["40.2", "2.2", "40.5", "2.5"]
-    assert lines[1].startswith("text -> image")
-    assert len({len(line) for line in lines}) == 1
+    (tmp_path / "eval.json").write_text(json.dumps({"split": "test"} | results))
+    lines = demo.summary(tmp_path, 65.9).splitlines()
+    assert [line.split()[3] for line in lines if line.startswith("text -> image")] == ["40.2"]
+    for name in ("report.md", "report", "search.html", "saved_model/1", "flags.cfg"):
+        assert any(line.endswith(f" {tmp_path / name}") for line in lines), name
+    assert any("CC BY-SA 4.0" in line for line in lines)
+    assert lines[-1] == "Total time: 1 min 5 s"
 
 
 def test_a_failed_command_stops_the_demo_with_its_status(tmp_path, capfd):
