@@ -1,54 +1,33 @@
 """Checkpoints that are whole or absent: a kill, a full disk or a torn file never costs more than one of them.
 
-A checkpoint is a folder `step-00000123` that holds
-
-- `tensors.bin`: the arrays, one after the other, each at a multiple of 64 bytes,
-- `manifest.json`: step, state, and name, type, shape, place and CRC-32 of every array; it is written last,
-- `best`: an empty file where this checkpoint has the best metric so far.
-
-It is written under another name, flushed to the disk and then renamed. A second save of a step makes
-`step-00000123.1`, and so on; of those the last counts. Arrays are written one at a time and read through a
-memory map, so that saving and restoring need no second copy of the model.
+A checkpoint is a folder `step-00000123`. It is written under another name, flushed to the disk, then renamed.
+A second save of a step makes `step-00000123.1`, and so on; of those the last counts. The best one so far is
+marked by an empty file `best` in it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
-import json
 import logging
 import os
 import pathlib
 import re
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
-import ml_dtypes  # noqa: F401 (teaches numpy the name "bfloat16")
 import numpy as np
 
 from xmkeras.errors import UserError
+from xmkeras.training.checkpoint_format import Checkpoint, TornError, read, write
+
+__all__ = ["Checkpoint", "Checkpoints", "restore"]
 
 _NAME = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
-_ALIGNMENT = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """A whole checkpoint: the number of steps done, the arrays by name (read-only, on disk) and the state."""
-
-    step: int
-    tensors: dict[str, np.ndarray]
-    state: dict[str, Any]
-
-
-class TornError(Exception):
-    """A checkpoint is not whole; the message says why."""
 
 
 class Checkpoints:
@@ -65,9 +44,7 @@ class Checkpoints:
         self.directory = pathlib.Path(directory)
         self._keep = keep
 
-    def save(
-        self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], *, best: bool = False
-    ) -> None:
+    def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], *, best: bool = False) -> None:
         """Writes a checkpoint, whole or not at all, and removes those that are no longer kept.
 
         Args:
@@ -75,7 +52,7 @@ class Checkpoints:
             tensors: arrays by name, of any shape and numeric type; Keras and TensorFlow variables may stand
                 for them and are fetched one at a time.
             state: whatever JSON can hold.
-            best: this is the best checkpoint so far.
+            best: this is the best checkpoint so far; a second save of the best step stays the best.
 
         Raises:
             UserError: the disk is full or cannot be written; earlier checkpoints are as they were.
@@ -84,11 +61,14 @@ class Checkpoints:
         try:
             self._sweep()
             temporary.mkdir(parents=True)
-            _write(temporary, step, tensors, state)
+            write(temporary, step, tensors, state)
+            earlier = [folder for folder in self._folders() if _parse(folder)[0] == step]
+            best = best or any((folder / "best").exists() for folder in earlier)
             if best:
                 (temporary / "best").touch()
             _flush_folder(temporary)
-            temporary.rename(self._free_name(step))
+            suffix = f".{_parse(earlier[0])[1] + 1}" if earlier else ""
+            temporary.rename(self.directory / f"step-{step:08d}{suffix}")
             _flush_folder(self.directory)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -132,14 +112,9 @@ class Checkpoints:
     def _whole(self, folders: Iterator[pathlib.Path] | list[pathlib.Path]) -> Iterator[Checkpoint]:
         for folder in folders:
             try:
-                yield _read(folder)
+                yield read(folder)
             except TornError as torn:
                 _logger.warning("The checkpoint %s is torn (%s); an older one is used.", folder, torn)
-
-    def _free_name(self, step: int) -> pathlib.Path:
-        attempts = [_parse(folder)[1] for folder in self._folders() if _parse(folder)[0] == step]
-        suffix = f".{max(attempts) + 1}" if attempts else ""
-        return self.directory / f"step-{step:08d}{suffix}"
 
     def _prune(self) -> None:
         """Removes all but the newest of each step, the `keep` newest steps and the best."""
@@ -173,10 +148,7 @@ class Checkpoints:
                 f"The disk is full, so the checkpoint of step {step} could not be written to "
                 f"{self.directory}; {left}: free some space and run the same command to go on from it."
             )
-        return (
-            f"The checkpoint of step {step} could not be written to {self.directory} "
-            f"({error.strerror}); {left}."
-        )
+        return f"The checkpoint of step {step} could not be written to {self.directory} ({error.strerror}); {left}."
 
 
 def restore(variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
@@ -211,72 +183,6 @@ def _parse(folder: pathlib.Path) -> tuple[int, int]:
     match = _NAME.fullmatch(folder.name)
     assert match is not None
     return int(match[1]), int(match[2] or 0)
-
-
-def _write(folder: pathlib.Path, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    with open(folder / "tensors.bin", "wb") as file:
-        entries = [_append(file, name, value) for name, value in tensors.items()]
-        size = file.tell()
-        _flush(file)
-    manifest = {"format": 1, "step": step, "size": size, "state": dict(state), "tensors": entries}
-    body = json.dumps(manifest).encode()
-    with open(folder / "manifest.json", "wb") as file:
-        file.write(body + b"\n%08x\n" % zlib.crc32(body))
-        _flush(file)
-
-
-def _append(file: BinaryIO, name: str, value: Any) -> dict[str, Any]:
-    array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
-    if array.dtype.hasobject or array.dtype.kind in "USMm":
-        raise TypeError(f"{name} is of type {array.dtype}, but a checkpoint holds numbers only")
-    data = _bytes(array)
-    file.write(bytes(-file.tell() % _ALIGNMENT))
-    offset = file.tell()
-    file.write(data)
-    return {
-        "name": name,
-        "dtype": array.dtype.name,
-        "shape": array.shape,
-        "offset": offset,
-        "crc": zlib.crc32(data),
-    }
-
-
-def _read(folder: pathlib.Path) -> Checkpoint:
-    """Reads and checks a checkpoint; raises TornError where anything is amiss."""
-    try:
-        body, _, crc = (folder / "manifest.json").read_bytes().rstrip(b"\n").rpartition(b"\n")
-        if not crc or zlib.crc32(body) != int(crc, 16):
-            raise TornError("its manifest is damaged")
-        manifest = json.loads(body)
-        size = (folder / "tensors.bin").stat().st_size
-        if size != manifest["size"]:
-            raise TornError(f"tensors.bin has {size} bytes instead of {manifest['size']}")
-        data = np.memmap(folder / "tensors.bin", np.uint8, "r") if size else np.zeros(0, np.uint8)
-    except (OSError, ValueError) as error:
-        raise TornError(str(error)) from error
-    tensors = {entry["name"]: _view(data, entry) for entry in manifest["tensors"]}
-    return Checkpoint(manifest["step"], tensors, manifest["state"])
-
-
-def _view(data: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
-    dtype = np.dtype(entry["dtype"])
-    count = int(np.prod(entry["shape"], dtype=np.int64))
-    part = data[entry["offset"] : entry["offset"] + count * dtype.itemsize]
-    if zlib.crc32(_bytes(part)) != entry["crc"]:
-        raise TornError(f"the bytes of {entry['name']} are damaged")
-    return np.asarray(part).view(dtype).reshape(entry["shape"])
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    """The bytes of an array in C order, without a copy where it is contiguous."""
-    flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return memoryview(flat)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _flush_folder(folder: pathlib.Path) -> None:

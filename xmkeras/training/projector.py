@@ -1,8 +1,8 @@
 """Embeddings for TensorBoard's projector, thumbnails included.
 
-The files are written by hand: the Keras callback writes weights that the plugin cannot read (keras#20210). They
-lie beside the run's events: `projector_config.pbtxt`, and a folder for each set of points with `tensors.tsv`,
-`metadata.tsv` and `sprite.png`.
+The files are written by hand: the Keras callback writes weights that the plugin cannot read (keras#20210).
+They lie beside the run's events: `projector_config.pbtxt`, and a folder for each set of points with
+`tensors.tsv`, `metadata.tsv` and `sprite.png`.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ def together(name: str, first: Points, second: Points) -> Points:
         raise ValueError(f"Either both of {first.name} and {second.name} have thumbnails, or neither")
     headings = dict.fromkeys([*first.columns, *second.columns])
     columns = {
-        heading: [
-            text for part in (first, second) for text in part.columns.get(heading, [""] * len(part.vectors))
-        ]
+        heading: [text for part in (first, second) for text in part.columns.get(heading, [""] * len(part.vectors))]
         for heading in headings
     }
     count = len(first.vectors)
@@ -95,9 +93,7 @@ def write_projector(
     directory = pathlib.Path(directory)
     if len({points.name for points in sets}) < len(sets):
         raise ValueError("Two sets of points have the same name")
-    entries = [
-        _write(directory, number, points.at_most(limit), thumbnail_size) for number, points in enumerate(sets)
-    ]
+    entries = [_write(directory, number, points.at_most(limit), thumbnail_size) for number, points in enumerate(sets)]
     config = directory / "projector_config.pbtxt"
     temporary = config.with_name(f".{config.name}.{os.getpid()}")
     temporary.write_text("".join(entries), encoding="utf-8")
@@ -144,7 +140,7 @@ def _write(directory: pathlib.Path, number: int, points: Points, size: int) -> s
 
 
 def _metadata(columns: Mapping[str, Sequence[str]]) -> str:
-    """Tab-separated lines. The plugin reads a heading where there are two columns, and passes over blank lines."""
+    """Tab-separated lines. Only where there are two columns does the plugin read a heading."""
     lines = ["\t".join(columns)] if len(columns) > 1 else []
     lines += [
         "\t".join(re.sub(r"\s+", " ", str(text)).strip() or "-" for text in row)
