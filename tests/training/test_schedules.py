@@ -17,6 +17,11 @@ def test_warm_up_climbs_linearly_to_the_full_rate(name: str) -> None:
     assert [schedule.rate(step) for step in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
 
 
+def test_a_run_shorter_than_its_warm_up_ends_inside_it() -> None:
+    schedule = build_schedule("cosine", learning_rate=1.0, warmup_steps=10, total_steps=2)
+    assert [schedule.rate(step) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+
+
 def test_constant_never_falls() -> None:
     schedule = build_schedule("constant", learning_rate=2e-4, total_steps=10)
     assert {schedule.rate(step) for step in range(30)} == {2e-4}
@@ -35,9 +40,7 @@ def test_cosine_ends_at_zero_by_default() -> None:
 
 
 def test_step_falls_at_its_milestones() -> None:
-    schedule = build_schedule(
-        "step", learning_rate=1.0, warmup_steps=2, total_steps=20, milestones=(0.5, 0.8)
-    )
+    schedule = build_schedule("step", learning_rate=1.0, warmup_steps=2, total_steps=20, milestones=(0.5, 0.8))
     rates = [schedule.rate(step) for step in (9, 10, 15, 16, 40)]
     assert rates == pytest.approx([1.0, 0.1, 0.1, 0.01, 0.01])
 
@@ -50,9 +53,7 @@ def test_exponential_falls_by_its_factor_every_decay_steps() -> None:
 
 
 def test_plateau_falls_after_patience_evaluations_without_gain() -> None:
-    schedule = build_schedule(
-        "plateau", learning_rate=1.0, total_steps=10, patience=2, factor=0.1, final=0.05
-    )
+    schedule = build_schedule("plateau", learning_rate=1.0, total_steps=10, patience=2, factor=0.1, final=0.05)
     rates = []
     for metric in (10, 12, 12, 11, 13, 13, 13, 14):
         schedule.observe(metric)
@@ -84,7 +85,6 @@ def test_plateau_continues_from_its_saved_state() -> None:
         ({"name": "linear"}, "cosine"),
         ({"learning_rate": 0.0}, "positive"),
         ({"learning_rate": math.nan}, "positive"),
-        ({"warmup_steps": 20}, "warm-up"),
         ({"warmup_steps": -1}, "warm-up"),
         ({"total_steps": 0}, "run of 0"),
         ({"patience": 3}, "patience"),

@@ -117,9 +117,7 @@ class Plateau(Schedule):
         self.share, self.best, self.waited = state["share"], state["best"], state["waited"]
 
 
-_KINDS: dict[str, type[Schedule]] = dict(
-    zip(NAMES, (Schedule, Cosine, Steps, Exponential, Plateau), strict=True)
-)
+_KINDS: dict[str, type[Schedule]] = dict(zip(NAMES, (Schedule, Cosine, Steps, Exponential, Plateau), strict=True))
 
 
 def build_schedule(
@@ -130,7 +128,7 @@ def build_schedule(
     Args:
         name: one of `NAMES`.
         learning_rate: the full rate, > 0.
-        warmup_steps: steps of linear warm-up, at least 0 and fewer than `total_steps`.
+        warmup_steps: steps of linear warm-up, at least 0; a run that is shorter ends inside it.
         total_steps: steps of the run or stage, at least 1.
         **options: fields of its class (`final`, `factor`, `milestones`, `decay_steps`, `patience`).
 
@@ -141,10 +139,10 @@ def build_schedule(
         raise UserError(f"There is no schedule {name!r}; choose one of {', '.join(NAMES)}.")
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise UserError(f"The learning rate must be a positive number, not {learning_rate}.")
-    if total_steps < 1 or not 0 <= warmup_steps < max(2, total_steps):
+    if total_steps < 1 or warmup_steps < 0:
         raise UserError(
-            f"A warm-up of {warmup_steps} steps does not fit into a run of {total_steps}; "
-            "set --warmup_steps below the number of steps."
+            f"A schedule needs at least one step and no negative warm-up, but was given a run of {total_steps} "
+            f"steps and --warmup_steps={warmup_steps}."
         )
     kind = _KINDS[name]
     known = {field.name for field in dataclasses.fields(kind) if field.init}
