@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from xmkeras.data.text import Tokenizer, Vocabulary
 
 from xmkeras.data import images
+from xmkeras.data.text import Tokenizer, Vocabulary
 from xmkeras.models.towers import Towers, build_towers
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.serving.saved_model import export_saved_model

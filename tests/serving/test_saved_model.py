@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
-from xmkeras.data.text import Tokenizer
 
 from tests.serving.conftest import DIM, MAX_PIXELS, SIZE, small_towers
+from xmkeras.data.text import Tokenizer
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.serving.saved_model import METADATA_FILE, export_saved_model, fingerprint

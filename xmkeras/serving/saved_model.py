@@ -17,6 +17,7 @@ import tensorflow as tf
 import xmkeras
 from xmkeras.data import images
 from xmkeras.errors import UserError
+from xmkeras.retrieval.files import write_atomically
 from xmkeras.serving import warmup
 from xmkeras.serving.signatures import SearchSignatures, Signatures, input_specs
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from xmkeras.retrieval.embeddings import EmbeddingSet
 
 METADATA_FILE = "assets.extra/xmkeras.json"
+GALLERY_FILES = "gallery_files.json"  # Beside saved_model/, which holds no path of this machine.
 VERSION = "1"
 
 
@@ -36,6 +38,7 @@ def export_saved_model(
     embedding_dim: int,
     gallery: EmbeddingSet | None = None,
     gallery_split: str = "",
+    gallery_files: Mapping[str, str] | None = None,
     top_k: int = 10,
     max_pixels: int = images.MAX_PIXELS,
     credit: str = "",
@@ -51,6 +54,8 @@ def export_saved_model(
         embedding_dim: d, the size of an embedding; written into the description.
         gallery: embeddings of the images that `search_by_*` look through; None leaves these signatures out.
         gallery_split: the name of the gallery's split; written into the description.
+        gallery_files: the image file of each id of the gallery, for pages of what was found; written to
+            `directory/gallery_files.json`. Ids may be missing.
         top_k: results of `search_by_text` and `search_by_image`.
         max_pixels: images that declare more pixels are invalid.
         credit: attribution of the data, shown wherever its pictures are.
@@ -89,6 +94,7 @@ def export_saved_model(
         (folder / METADATA_FILE).write_text(
             json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8"
         )
+    _write_gallery_files(target.parent.parent / GALLERY_FILES, gallery, gallery_files or {})
     return target
 
 
@@ -114,6 +120,15 @@ def _check(gallery: EmbeddingSet | None, embedding_dim: int, top_k: int) -> None
         raise UserError(
             f"The gallery's vectors have {size} numbers and the model's {embedding_dim}; embed it anew."
         )
+
+
+def _write_gallery_files(path: pathlib.Path, gallery: EmbeddingSet | None, files: Mapping[str, str]) -> None:
+    names = [] if gallery is None else [str(name) for name in gallery.ids]
+    kept = {name: os.path.abspath(files[name]) for name in names if name in files}
+    if kept:
+        write_atomically(path, json.dumps(kept, ensure_ascii=False).encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _describe(gallery: EmbeddingSet, split: str, top_k: int) -> dict[str, Any]:
