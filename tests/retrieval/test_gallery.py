@@ -64,9 +64,7 @@ def test_images_with_their_captions_are_drawn_with_a_credit():
     rows = gallery.answer(images, texts, np.arange(3), ranked.image_to_text, k=2)
     plain = gallery.image_query_figure({"Best": rows}, words, images.ids, thumbnail)
     assert asked == images.ids[:3].tolist()
-    credited = gallery.image_query_figure(
-        {"Best": rows}, words, images.ids, thumbnail, credit="by A. Painter"
-    )
+    credited = gallery.image_query_figure({"Best": rows}, words, images.ids, thumbnail, credit="by A. Painter")
     assert "by A. Painter" in [text.get_text() for text in credited.texts]
     assert credited.get_figheight() > plain.get_figheight()
 

@@ -153,9 +153,7 @@ def test_progress_reports_files_done(folder):
 
 @pytest.mark.parametrize("survives", [0, 5, 13])
 def test_a_killed_update_goes_on_where_it_was(folder, survives):
-    process = multiprocessing.get_context("fork").Process(
-        target=update, args=(folder, Embed(die_after=survives))
-    )
+    process = multiprocessing.get_context("fork").Process(target=update, args=(folder, Embed(die_after=survives)))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -37,9 +37,7 @@ def test_chance_values_agree_with_random_orders():
     relevant, gallery = np.repeat([1, 3, 8], 4000), 40
     best = np.array([generator.permutation(gallery)[:count].min() for count in relevant])
     for k in (1, 5, 10):
-        assert metrics.chance_recall_at_k(relevant, gallery, k) == pytest.approx(
-            np.mean(best < k) * 100, abs=1
-        )
+        assert metrics.chance_recall_at_k(relevant, gallery, k) == pytest.approx(np.mean(best < k) * 100, abs=1)
     assert metrics.chance_mean_rank(relevant, gallery) == pytest.approx(best.mean() + 1, abs=0.2)
     assert metrics.chance_median_rank(relevant, gallery) == pytest.approx(np.median(best) + 1, abs=1)
 

@@ -29,8 +29,9 @@ def test_training_curves_skip_what_was_not_measured():
             "rate/all": [0.1, 0.1, 0.1],
             "image_norm": [1.0, 1.0, 1.0],
             "images_per_second": [9.0, 9.0, 9.0],
-            "text_to_image/R@1": [np.nan, 5.0, np.nan],
-            "chance/text_to_image/R@1": [np.nan, 1.0, np.nan],
+            "validation/text_to_image/R@1": [np.nan, 5.0, np.nan],
+            "validation/chance/text_to_image/R@1": [np.nan, 1.0, np.nan],
+            "validation/text_to_image/queries": [np.nan, 9.0, np.nan],
             "empty": [np.nan] * 3,
         }
     )

@@ -100,9 +100,7 @@ def test_reed_agrees_with_the_vectors(similarity):
     images = EmbeddingSet(
         np.arange(8).astype(str), np.array(inputs["image_class"]), np.array(inputs["image"], np.float32)
     )
-    texts = EmbeddingSet(
-        np.arange(6).astype(str), np.array(inputs["text_class"]), np.array(inputs["text"], np.float32)
-    )
+    texts = EmbeddingSet(np.arange(6).astype(str), np.array(inputs["text_class"]), np.array(inputs["text"], np.float32))
     found = reed(images, texts, k=inputs["K"], similarity=similarity)
     accuracy, precision = expected[f"{similarity}_i2t_R1_image_average"], expected[f"{similarity}_APK"]
     assert found["image_to_text/class_accuracy"] == pytest.approx(100 * accuracy)
@@ -127,9 +125,7 @@ def test_reed_equals_the_loop_twin():
     scores = np.array(reference.cosine_scores(np.array(means), images.vectors))
     precision = [reference.precision_at_k(scores[c], images.labels == c, 5) for c in range(6)]
     assert found["text_to_image/precision@5"] == pytest.approx(100 * np.mean(precision))
-    assert found["image_to_text/class_accuracy"] == pytest.approx(
-        100 * np.mean(scores.argmax(axis=0) == images.labels)
-    )
+    assert found["image_to_text/class_accuracy"] == pytest.approx(100 * np.mean(scores.argmax(axis=0) == images.labels))
 
 
 def test_reed_needs_a_text_for_each_class():

@@ -79,10 +79,7 @@ def many(seed=0, images=700, captions=3, dim=96):
 
 
 def brute_force(queries, gallery, query_keys, gallery_keys):
-    unit = [
-        v.astype(np.float64) / np.linalg.norm(v.astype(np.float64), axis=1)[:, None]
-        for v in (queries, gallery)
-    ]
+    unit = [v.astype(np.float64) / np.linalg.norm(v.astype(np.float64), axis=1)[:, None] for v in (queries, gallery)]
     scores = unit[0] @ unit[1].T
     relevant = query_keys[:, None] == gallery_keys
     best = np.where(relevant, scores, -np.inf).max(axis=1)
@@ -178,7 +175,5 @@ def test_top_k_of_vectors_over_several_blocks():
     unit = [v / np.linalg.norm(v, axis=1)[:, None] for v in (images, texts)]
     expected = np.argsort(-(unit[0] @ unit[1].T), axis=1, kind="stable")[:, :10]
     np.testing.assert_array_equal(indices, expected)
-    np.testing.assert_allclose(
-        scores[:, 0], np.einsum("nd,nd->n", unit[0], unit[1][indices[:, 0]]), rtol=1e-5
-    )
+    np.testing.assert_allclose(scores[:, 0], np.einsum("nd,nd->n", unit[0], unit[1][indices[:, 0]]), rtol=1e-5)
     assert (np.diff(scores, axis=1) <= 0).all()

@@ -39,9 +39,7 @@ def test_the_report_shows_its_numbers_and_all_its_pictures(tmp_path):
     assert f"| {results['text_to_image/R@1']:.1f} |" in text
     assert "A. Painter, CC BY 4.0" in text
     pictures = re.findall(r"!\[[^\]]+\]\((\S+)\)", text)
-    assert pictures == [
-        f"report/{name}.png" for name in ("ranks", "training", "text_to_image", "image_to_text")
-    ]
+    assert pictures == [f"report/{name}.png" for name in ("ranks", "training", "text_to_image", "image_to_text")]
     for picture in pictures:
         pixels = imread(tmp_path / picture)
         assert min(pixels.shape[:2]) > 100

@@ -80,9 +80,7 @@ class Side:
         before = self._stands_before(scores, part.start + mine, others, ties)
         self.ahead[part] += np.bincount(mine[before], minlength=best.size)
 
-    def _stands_before(
-        self, scores: np.ndarray, mine: np.ndarray, others: np.ndarray, ties: Ties
-    ) -> np.ndarray:
+    def _stands_before(self, scores: np.ndarray, mine: np.ndarray, others: np.ndarray, ties: Ties) -> np.ndarray:
         best = self.best[mine]
         if ties == "pessimistic":
             return scores >= best
@@ -126,9 +124,7 @@ def rank(rows: Side, columns: Side, ties: Ties, score: ScoreFunction | None, chu
             columns.count(tile, 1, rows.order[tile.rows], ties, scorer)
 
 
-def _tiles(
-    rows: Side, columns: Side, scorer: Scorer, width: int, *, relevant_only: bool = False
-) -> Iterator[_Tile]:
+def _tiles(rows: Side, columns: Side, scorer: Scorer, width: int, *, relevant_only: bool = False) -> Iterator[_Tile]:
     """All tiles, or those with relevant pairs; a bounded share of the prepared columns is held at a time."""
     item_bytes = 4 * max(1, int(np.prod(columns.items.shape[1:])))
     for held in blocks(len(columns), max(width, _HELD_BYTES // item_bytes)):

@@ -69,9 +69,7 @@ class EmbeddingSet:
                 f"no embeddings in {folder}: {error.filename} is missing; run the evaluation again"
             ) from error
         except (ValueError, EOFError) as error:
-            raise UserError(
-                f"the embeddings in {folder} are damaged ({error}); run the evaluation again"
-            ) from error
+            raise UserError(f"the embeddings in {folder} are damaged ({error}); run the evaluation again") from error
 
 
 class EmbeddingWriter:
@@ -95,9 +93,7 @@ class EmbeddingWriter:
         ids, labels = list(ids), np.asarray(labels, np.int64)
         vectors = np.ascontiguousarray(vectors, np.float32)
         if vectors.shape != (len(ids), self.dim) or labels.shape != (len(ids),):
-            raise ValueError(
-                f"{len(ids)} ids, labels {labels.shape}, vectors {vectors.shape} are not n of {self.dim}"
-            )
+            raise ValueError(f"{len(ids)} ids, labels {labels.shape}, vectors {vectors.shape} are not n of {self.dim}")
         self._ids.writelines(json.dumps(str(one), ensure_ascii=False) + "\n" for one in ids)
         self._labels.write(labels.tobytes())
         self._vectors.write(vectors.tobytes())

@@ -35,9 +35,7 @@ class Found:
     wanted: int
 
 
-def choose_queries(
-    ranks: np.ndarray, asked: np.ndarray, count: int, *, seed: int = 0
-) -> dict[str, np.ndarray]:
+def choose_queries(ranks: np.ndarray, asked: np.ndarray, count: int, *, seed: int = 0) -> dict[str, np.ndarray]:
     """`count` queries each of the best, the typical (nearest to the median) and the worst; none twice.
 
     ranks: (q,) 0-based; asked: (q,) bool, which queries have an answer. Equal ranks are drawn by lot from
@@ -73,9 +71,7 @@ def answer(
         relevant = np.flatnonzero(gallery_keys == keys[place])
         best = top_k(asked[row : row + 1], gallery.vectors[relevant], 1, score=score)[0][0, 0]
         right = np.isin(indices[row], relevant)
-        found.append(
-            Found(int(place), int(ranks[place]), indices[row], scores[row], right, int(relevant[best]))
-        )
+        found.append(Found(int(place), int(ranks[place]), indices[row], scores[row], right, int(relevant[best])))
     return found
 
 
@@ -136,9 +132,7 @@ def text_query_figure(
     for y, found in _layout(sheet, sections, row):
         _caption(sheet, _MARGIN, y, captions[found.query], found.rank)
         x = _MARGIN + _QUERY
-        for place, (index, score, right) in enumerate(
-            zip(found.answers, found.scores, found.right, strict=True)
-        ):
+        for place, (index, score, right) in enumerate(zip(found.answers, found.scores, found.right, strict=True)):
             colour, mark = (RIGHT, "✓") if right else (WRONG, "✗")
             pixels = thumbnail(image_ids[index])
             sheet.picture(x + place * step, y, _CELL, pixels, colour, 3.5 if right else 1.8)
@@ -166,9 +160,7 @@ def image_query_figure(
     for y, found in _layout(sheet, sections, row):
         sheet.picture(_MARGIN, y, _CELL, thumbnail(image_ids[found.query]), LINE, 1)
         _note(sheet, _MARGIN, y, f"rank {found.rank + 1:,}", RIGHT if found.rank == 0 else MUTED)
-        for place, (index, score, right) in enumerate(
-            zip(found.answers, found.scores, found.right, strict=True)
-        ):
+        for place, (index, score, right) in enumerate(zip(found.answers, found.scores, found.right, strict=True)):
             _line(sheet, x, y + place * _LINE, captions[index], f"{score:.2f}", bool(right))
         if not found.right.any():
             _line(sheet, x, y + k * _LINE + 0.08, captions[found.wanted], f"{found.rank + 1:,}.", True)
@@ -209,9 +201,7 @@ def _height(sections: Mapping[str, Sequence[Found]], row: float, credit: str) ->
     return max(1.0, 2 * _MARGIN + rows * row + headings * _HEAD + (0.2 if credit else 0))
 
 
-def _layout(
-    sheet: _Sheet, sections: Mapping[str, Sequence[Found]], row: float
-) -> Iterator[tuple[float, Found]]:
+def _layout(sheet: _Sheet, sections: Mapping[str, Sequence[Found]], row: float) -> Iterator[tuple[float, Found]]:
     """Draws the headings and gives each query with the top of its row."""
     y = _MARGIN
     for title, rows in sections.items():

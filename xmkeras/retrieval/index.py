@@ -68,13 +68,8 @@ class ImageIndex:
         root = Path(folder)
         files = dict(_scan(root))
         if not files:
-            raise UserError(
-                f"no images in {root}: looked for {', '.join(SUFFIXES)} there and in its subfolders"
-            )
-        place = (
-            Path(cache_dir)
-            / hashlib.sha256(f"{root.resolve()}\n{model_fingerprint}".encode()).hexdigest()[:20]
-        )
+            raise UserError(f"no images in {root}: looked for {', '.join(SUFFIXES)} there and in its subfolders")
+        place = Path(cache_dir) / hashlib.sha256(f"{root.resolve()}\n{model_fingerprint}".encode()).hexdigest()[:20]
         with _locked(place):
             store = VectorStore(place)
             known = store.entries.copy()
@@ -83,9 +78,7 @@ class ImageIndex:
                 _embed(store, root, [(path, files[path]) for path in todo], embed, batch, progress)
                 store.keep(files)
             except OSError as error:
-                raise UserError(
-                    f"cannot write the index {place} ({error.strerror}); what is done is kept"
-                ) from error
+                raise UserError(f"cannot write the index {place} ({error.strerror}); what is done is kept") from error
         gone = known.keys() - files.keys()
         return cls._of(store, root, len(todo), len(gone))
 
@@ -148,9 +141,7 @@ def _checked(entries: list[Entry], images: list[bytes], embed: Embed) -> tuple[l
     good = np.asarray(valid, bool) & np.isfinite(vectors).all(axis=1)
     verdicts = iter(good)
     checked = [
-        entry
-        if entry.fault or next(verdicts)
-        else replace(entry, fault="is not an image that can be decoded")
+        entry if entry.fault or next(verdicts) else replace(entry, fault="is not an image that can be decoded")
         for entry in entries
     ]
     return checked, vectors[good]
@@ -164,9 +155,7 @@ def _scan(root: Path, below: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
     except OSError as error:
         if below:
             return
-        raise UserError(
-            f"cannot list the folder {root} ({error.strerror}); --images names a folder"
-        ) from error
+        raise UserError(f"cannot list the folder {root} ({error.strerror}); --images names a folder") from error
     for entry in entries:
         if entry.name.startswith("."):
             continue

@@ -86,9 +86,7 @@ def paired_bootstrap(
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
-        raise ValueError(
-            f"results of shape {first.shape} and {second.shape} are not paired: both must be (q,)"
-        )
+        raise ValueError(f"results of shape {first.shape} and {second.shape} are not paired: both must be (q,)")
     difference = first - second
     means = _resampled_means(difference, samples, np.random.default_rng(seed))
     tail = (1 - confidence) / 2
@@ -103,9 +101,7 @@ def _resampled_means(values: np.ndarray, samples: int, generator: np.random.Gene
     step = max(1, 2**22 // len(values))
     for start in range(0, samples, step):
         size = min(step, samples - start)
-        means[start : start + size] = values[generator.integers(0, len(values), (size, len(values)))].mean(
-            axis=1
-        )
+        means[start : start + size] = values[generator.integers(0, len(values), (size, len(values)))].mean(axis=1)
     return means
 
 

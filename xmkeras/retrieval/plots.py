@@ -67,9 +67,7 @@ def cumulative_match_figure(
 def _histogram(axes: Axes, ranks: dict[str, np.ndarray], size: int) -> None:
     edges = [0, 1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000]
     edges = [edge for edge in edges if edge < size] + [size]
-    names = [
-        str(low + 1) if high - low == 1 else f"{low + 1} to {high}" for low, high in itertools.pairwise(edges)
-    ]
+    names = [str(low + 1) if high - low == 1 else f"{low + 1} to {high}" for low, high in itertools.pairwise(edges)]
     width = 0.8 / len(ranks)
     for number, ((way, places), colour) in enumerate(zip(ranks.items(), COLOURS, strict=False)):
         share = np.histogram(places, edges)[0] / len(places)
@@ -133,7 +131,7 @@ def _line_styles(columns: list[str]) -> list[dict[str, Any]]:
 
 _WAY = r"(image_to_text|text_to_image)/"
 _PANELS = (
-    ("Recall on the validation split (%)", r"^(?!chance).*R@\d+$|accuracy$|precision@\d+$"),
+    ("Recall on the validation split (%)", r"^(?!.*chance/).*(R@\d+|accuracy|precision@\d+)$"),
     ("Loss", r"^(?!.*(norm|rate|second|time|epoch|scale|chance))[^/]+$|^loss/"),
     ("Learning rate", r"^rate/|learning_rate"),
     ("Norms", r"norm"),

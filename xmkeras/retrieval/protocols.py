@@ -41,9 +41,7 @@ def rank_both_ways(
 ) -> BothWays:
     """Ranks each image among all texts and each text among all images; arguments as in `retrieval`."""
     if len(np.unique(images.ids)) != len(images):
-        raise UserError(
-            "the gallery holds an image twice: rank each distinct image once, or every recall is wrong"
-        )
+        raise UserError("the gallery holds an image twice: rank each distinct image once, or every recall is wrong")
     image_keys, text_keys = (images.ids, texts.ids) if relevance == "id" else (images.labels, texts.labels)
     image_relevant, text_relevant = _matches(image_keys, text_keys), _matches(text_keys, image_keys)
     if not image_relevant.any():
@@ -85,9 +83,7 @@ def retrieval(
     return results
 
 
-def _one_way(
-    way: str, ranks: np.ndarray, relevant: np.ndarray, gallery: int, ks: Sequence[int]
-) -> dict[str, float]:
+def _one_way(way: str, ranks: np.ndarray, relevant: np.ndarray, gallery: int, ks: Sequence[int]) -> dict[str, float]:
     asked = relevant > 0
     ranks, relevant = ranks[asked], relevant[asked]
     results: dict[str, float] = {}
@@ -137,9 +133,7 @@ def reed(
     """
     classes = np.unique(texts.labels)
     if not len(images) or not np.isin(images.labels, classes).all():
-        raise UserError(
-            "the class protocol needs at least one image, and a text for each class of the images"
-        )
+        raise UserError("the class protocol needs at least one image, and a text for each class of the images")
     classes, own = np.unique(images.labels, return_inverse=True)
     prototypes = _class_means(texts, classes)
     vectors = np.asarray(images.vectors, np.float32)
@@ -159,9 +153,9 @@ def reed(
 
 def _class_means(texts: EmbeddingSet, classes: np.ndarray) -> np.ndarray:
     """(C, d) float32 means of the texts of each of the classes."""
-    return np.stack(
-        [np.mean(texts.vectors[texts.labels == one], axis=0, dtype=np.float64) for one in classes]
-    ).astype(np.float32)
+    return np.stack([np.mean(texts.vectors[texts.labels == one], axis=0, dtype=np.float64) for one in classes]).astype(
+        np.float32
+    )
 
 
 def _precision_at_k(scores: np.ndarray, relevant: np.ndarray, k: int) -> float:

@@ -55,9 +55,7 @@ def write_report(
         report.picture("training", "Losses, rates and recalls over the steps of the training", history)
     turned = None if score is None else lambda left, right: score(right, left).T
     asked = ranked.text_relevant > 0
-    found = _sections(
-        texts, images, ranked.text_to_image, asked, examples, k=k, relevance=relevance, score=turned
-    )
+    found = _sections(texts, images, ranked.text_to_image, asked, examples, k=k, relevance=relevance, score=turned)
     report.add("## Texts and the images they found")
     report.picture(
         "text_to_image",
@@ -65,9 +63,7 @@ def write_report(
         gallery.text_query_figure(found, captions, images.ids, thumbnail, credit=credit),
     )
     asked = ranked.image_relevant > 0
-    found = _sections(
-        images, texts, ranked.image_to_text, asked, examples, k=k, relevance=relevance, score=score
-    )
+    found = _sections(images, texts, ranked.image_to_text, asked, examples, k=k, relevance=relevance, score=score)
     report.add("## Images and the texts they found")
     report.picture(
         "image_to_text",

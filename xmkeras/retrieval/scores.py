@@ -68,9 +68,7 @@ class Custom:
     def tile(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         scores = np.array(self.function(left, right), np.float32)
         if scores.shape != (len(left), len(right)):
-            raise ValueError(
-                f"score returned {scores.shape} for blocks of {len(left)} and {len(right)} items"
-            )
+            raise ValueError(f"score returned {scores.shape} for blocks of {len(left)} and {len(right)} items")
         return scores
 
     def pairs(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:

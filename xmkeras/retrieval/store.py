@@ -56,15 +56,13 @@ class VectorStore:
             self._add(entry)
 
     def append(self, entries: list[Entry], vectors: np.ndarray) -> None:
-        """Keeps entries and the vectors (n, d) of those without a fault; once it returns, a kill loses nothing.
+        """Keeps entries, and vectors (n, d) of those without a fault; once it returns, a kill loses nothing.
 
         Raises ValueError when d is not that of the vectors kept before.
         """
         kept = self.vectors if len(self.vectors) else self._journal.vectors()
         if len(kept) and len(vectors) and kept.shape[1] != vectors.shape[1]:
-            raise ValueError(
-                f"vectors of {vectors.shape[1]} numbers, but {kept.shape[1]} are kept for this model"
-            )
+            raise ValueError(f"vectors of {vectors.shape[1]} numbers, but {kept.shape[1]} are kept for this model")
         self._journal.append(entries, vectors)
         for entry in entries:
             self._add(entry)

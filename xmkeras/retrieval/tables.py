@@ -17,8 +17,7 @@ def format_table(results: Mapping[str, float]) -> str:
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = [
         "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in (header, *rows)
     ]
@@ -42,11 +41,7 @@ def _rows(results: Mapping[str, float]) -> list[list[str]]:
     for way in WAYS:
         for prefix, name in (("", _NAMES[way]), ("chance/", "  chance")):
             start = f"{prefix}{way}/"
-            sizes = (
-                [f"{results[f'{way}/{size}']:,}" for size in ("queries", "gallery")]
-                if not prefix
-                else ["", ""]
-            )
+            sizes = [f"{results[f'{way}/{size}']:,}" for size in ("queries", "gallery")] if not prefix else ["", ""]
             ranks = [f"{results[start + 'median_rank']:,}", f"{results[start + 'mean_rank']:,.1f}"]
             rows.append([name, *[f"{results[f'{start}R@{k}']:.1f}" for k in ks], *ranks, *sizes])
     return rows
