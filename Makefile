@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed.stamp
 PYTHONS ?= python3.13 python3.12 python3.11 python3
 ARGS ?=
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help setup demo test lint lock clean
 
