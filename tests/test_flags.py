@@ -49,6 +49,12 @@ def test_nested_flagfiles_resolve_beside_the_including_file_and_later_values_win
     assert (config.train.steps, config.train.batch_size, config.method_params["epsilon"]) == (9, 5, 0.5)
 
 
+def test_none_takes_back_what_an_included_flagfile_repeats(tmp_path: pathlib.Path):
+    (tmp_path / "run.cfg").write_text("--stage=epochs=1\n--stage=epochs=2\n")
+    argv = [f"--flagfile={tmp_path / 'run.cfg'}", "--stage=none", "--stage=steps=3"]
+    assert flags.parse(argv).config.train.stage == ("steps=3",)
+
+
 def test_a_written_flagfile_repeats_the_config(tmp_path: pathlib.Path):
     config = flags.parse(["--group=a.* lr=2x", "--noresume", "--ema=0.9", "--augment=flip,crop"]).config
     path = tmp_path / "flags.cfg"

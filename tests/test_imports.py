@@ -18,7 +18,7 @@ MAY_USE: dict[str, set[str]] = {
     "data": set(),
     "models": {"layers"},
     "methods": {"method", "models", "layers", "losses"},
-    "training": {"method"},
+    "training": {"config", "method"},
     "serving": {"models", "data", "retrieval"},
 }
 WITHOUT_TENSORFLOW = ("losses", "layers", "retrieval")

@@ -17,7 +17,7 @@ from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
 from xmkeras.data.sources import SourceOptions, load_source
 from xmkeras.data.text import Tokenizer, Vocabulary
-from xmkeras.data.word_vectors import load_word_vectors
+from xmkeras.data.word_vectors import WordVectors, matrix
 from xmkeras.errors import UserError
 from xmkeras.flags import load_method
 from xmkeras.method import Method
@@ -72,23 +72,24 @@ def captions_of(table: RowTable) -> list[str]:
     return [caption for captions in table.captions for caption in captions]
 
 
-def build_vocabulary(config: Config, train: RowTable) -> Vocabulary:
+def build_vocabulary(config: Config, train: RowTable, vectors: WordVectors | None) -> Vocabulary:
     """The words of the training captions, and those that have a pretrained vector."""
-    vectors = load_word_vectors(config.model.word_vectors)
     extra = vectors.words if vectors is not None else ()
     return Vocabulary.build(captions_of(train), min_count=config.data.min_count, extra_words=extra)
 
 
-def build_method(config: Config, vocabulary: Vocabulary, num_labels: int) -> Method:
+def build_method(
+    config: Config, vocabulary: Vocabulary, num_labels: int, vectors: WordVectors | None = None
+) -> Method:
     """Towers and method with fresh weights; call it inside the strategy's scope."""
-    model = config.model
-    vectors = load_word_vectors(model.word_vectors)
+    options = dataclasses.asdict(config.model)
+    del options["word_vectors"]
     towers = build_towers(
         tokenizer=Tokenizer(vocabulary, max_tokens=config.data.max_tokens),
         image_size=image_size(config),
-        word_vectors=None if vectors is None else vectors.matrix(vocabulary),
+        word_vectors=None if vectors is None else matrix(vectors, vocabulary),
         seed=config.train.seed,
-        **{name: value for name, value in dataclasses.asdict(model).items() if name != "word_vectors"},
+        **options,
     )
     method_class = load_method(config.method)
     method: Method = method_class(towers, method_class.Params(**config.method_params), num_labels)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from xmkeras import flags, jobs
 from xmkeras.config import option
+from xmkeras.retrieval.tables import format_table
 from xmkeras.run import RunDirectory
 
 
@@ -27,8 +28,8 @@ def main(argv: Sequence[str]) -> int:
     command = flags.parse_for_run(argv, EvaluateOptions)
     run = RunDirectory.existing(command.config.train.run)
     options = command.options
-    table, report = jobs.evaluate(command.config, run, options.split, ties=options.ties, output=options.output)
-    print(table)
+    measured, report = jobs.evaluate(command.config, run, options.split, ties=options.ties, output=options.output)
+    print(format_table(measured.results))
     print(f"Report: {report}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +14,38 @@ from absl import logging
 from xmkeras import assembly
 from xmkeras.config import Config
 from xmkeras.data import batches
+from xmkeras.data import images as data_images
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.method import Method
 from xmkeras.retrieval import protocols
 from xmkeras.retrieval.embeddings import EmbeddingSet, EmbeddingWriter
+from xmkeras.retrieval.protocols import BothWays, Relevance
+from xmkeras.retrieval.ranking import Ties
 
 _IMAGE_BATCH = 64
 _TEXT_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One split's metrics by name, and what they were made of."""
+
+    results: dict[str, float]
+    ranked: BothWays
+    images: EmbeddingSet
+    texts: EmbeddingSet
+    captions: list[str]
+    relevance: Relevance
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The results that change from one evaluation to the next: neither sizes nor chance."""
+        return {
+            name: value
+            for name, value in self.results.items()
+            if not name.startswith("chance/") and not name.endswith(("/queries", "/gallery"))
+        }
 
 
 class Evaluator:
@@ -30,9 +55,10 @@ class Evaluator:
         self.table = table
         self._directory = directory
         towers = method.towers
-        self._image_batches = batches.image_batches(
-            table, image_size=assembly.image_size(config), batch_size=_IMAGE_BATCH
-        )
+        self._image_size = assembly.image_size(config)
+        self._readable = np.ones(0, bool)
+        self._row_of = {table.image_ids[row]: int(row) for row in table.distinct_images()}
+        self._image_batches = batches.image_batches(table, image_size=self._image_size, batch_size=_IMAGE_BATCH)
         self._caption_batches = batches.caption_batches(table, tokenize=towers.tokenizer, batch_size=_TEXT_BATCH)
         self._encode_image = _inference(lambda batch: towers.encode_image(batch["image"]))
         self._encode_text = _inference(lambda batch: towers.encode_text_ids(batch["text"]))
@@ -53,22 +79,25 @@ class Evaluator:
         if missing:
             logging.warning("%d broken images of %s are left out of the evaluation.", missing, self.table.name)
         texts = self._stream("texts", self._caption_batches, self._encode_text)
-        if missing:
-            kept = np.isin(texts.ids, images.ids)
-            texts = EmbeddingSet(texts.ids[kept], texts.labels[kept], texts.vectors[kept])
-        return images, texts
+        self._readable = np.isin(texts.ids, images.ids) if missing else np.ones(len(texts), bool)
+        return images, texts.take(self._readable) if missing else texts
 
-    def measure(self, ties: str = "pessimistic") -> dict[str, float]:
-        """Embeds the split and returns its metrics by name."""
-        return self.metrics(*self.embed(), ties=ties)
-
-    def metrics(self, images: EmbeddingSet, texts: EmbeddingSet, ties: str = "pessimistic") -> dict[str, float]:
-        """Retrieval both ways; identities count by label; class-labelled sets add Reed's protocol."""
-        relevance = "label" if self.table.label_kind == "identity" else "id"
-        results = protocols.retrieval(images, texts, relevance=relevance, ties=ties)
+    def measure(self, ties: Ties = "pessimistic") -> Measured:
+        """Embeds the split and ranks it both ways; identities count by label, class-labelled sets add Reed's protocol."""
+        images, texts = self.embed()
+        captions = np.array(assembly.captions_of(self.table), dtype=object)[self._readable]
+        relevance: Relevance = "label" if self.table.label_kind == "identity" else "id"
+        ranked = protocols.rank_both_ways(images, texts, relevance=relevance, ties=ties)
+        results = protocols.retrieval(images, texts, relevance=relevance, ranked=ranked)
         if self.table.label_kind == "class":
             results |= protocols.reed(images, texts)
-        return results
+        return Measured(results, ranked, images, texts, captions.tolist(), relevance)
+
+    def thumbnail(self, image_id: str) -> np.ndarray:
+        """The picture of an image id as the towers see it, uint8 (h, w, 3)."""
+        row = self._row_of[image_id]
+        pixels = data_images.load(tf.constant(self.table.read_bytes(row)), self._image_size)
+        return tf.cast(tf.round(pixels), tf.uint8).numpy()
 
     def _stream(self, name: str, dataset: tf.data.Dataset, encode: Callable[[Any], Any]) -> EmbeddingSet:
         ids = np.array(self.table.image_ids)
@@ -76,7 +105,7 @@ class Evaluator:
             for batch in dataset:
                 rows = batch["row"].numpy()
                 writer.append(ids[rows], self.table.labels[rows], encode(batch).numpy())
-            return writer.close()
+        return EmbeddingSet.load(self._directory / name)
 
 
 def _inference(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
+# Before anything imports TensorFlow: its start-up notes would bury the one sentence that a command has to say.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import xmkeras
 from xmkeras.config import Config, DataConfig, ModelConfig, TrainConfig
 from xmkeras.errors import UserError
@@ -81,14 +84,14 @@ def parse(argv: Sequence[str], options: type | None = None, *, defaults: Config 
     if options is not None:
         _define(values, options, {})
     if _asks_for_help(arguments):
-        print(_help_text(values, options, name))
+        print(_help_text(values, _sections(values, options, name)))
         raise SystemExit(0)
     _parse_with(values, arguments)
     given = frozenset(n for n in values if values[n].present)
-    chosen = {n: values[n].value for n in values}
+    chosen = {n: _since_none(values[n].value) for n in values}
     command_options = None
     if options is not None:
-        command_options = options(**{f.name: chosen.pop(f.name) for f in dataclasses.fields(options)})
+        command_options = options(**{field.name: chosen.pop(field.name) for field in dataclasses.fields(options)})
     return CommandLine(Config.from_flags(chosen), command_options, given)
 
 
@@ -113,6 +116,22 @@ def parse_for_run(argv: Sequence[str], options: type | None = None) -> CommandLi
     if changed:
         raise UserError(f"--{changed[0]} belongs to training and {path} is trained; leave it away, or train anew.")
     return command
+
+
+def parse_options(argv: Sequence[str], options: type) -> Any:
+    """Parses the flags of a command that has no config: an instance of the dataclass `options`.
+
+    Raises:
+        UserError: an unknown flag, a bad value, a missing flagfile.
+    """
+    arguments = list(_expand([_Argument(text, "the command line") for text in argv], pathlib.Path.cwd(), ()))
+    values = absl_flags.FlagValues()
+    _define(values, options, {})
+    if _asks_for_help(arguments):
+        print(_help_text(values, {"this command": [field.name for field in dataclasses.fields(options)]}))
+        raise SystemExit(0)
+    _parse_with(values, arguments)
+    return options(**{n: tuple(v) if isinstance(v := _since_none(values[n].value), list) else v for n in values})
 
 
 def to_flagfile(config: Config) -> str:
@@ -227,6 +246,13 @@ def _parse_with(values: absl_flags.FlagValues, arguments: Sequence[_Argument]) -
         raise UserError(f"{rest[0]!r} is not a flag; write --name=value.")
 
 
+def _since_none(value: Any) -> Any:
+    """A repeatable flag without what a later `none` takes back, such as the stages of an included flagfile."""
+    if not isinstance(value, list) or "none" not in value:
+        return value
+    return value[len(value) - value[::-1].index("none") :]
+
+
 def _asks_for_help(arguments: Sequence[_Argument]) -> bool:
     return any(argument.text in ("--help", "-help", "-h", "--h") for argument in arguments)
 
@@ -238,17 +264,18 @@ def _origin_of(name: str, arguments: Sequence[_Argument]) -> str:
     return "the command line"
 
 
-def _help_text(values: absl_flags.FlagValues, options: type | None, method: str) -> str:
-    titles: list[tuple[str, list[str]]] = [
-        ("data", [field.name for field in dataclasses.fields(DataConfig)]),
-        ("model", [field.name for field in dataclasses.fields(ModelConfig)]),
-        ("training", [field.name for field in dataclasses.fields(TrainConfig)]),
-        ("method", ["method", *(name for name in values if name.startswith(f"{method}."))]),
-    ]
+def _sections(values: absl_flags.FlagValues, options: type | None, method: str) -> dict[str, list[str]]:
+    """The names of the flags of a command that works on a config, by what they belong to."""
+    parts: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": TrainConfig}
     if options is not None:
-        titles.insert(0, ("this command", [field.name for field in dataclasses.fields(options)]))
+        parts = {"this command": options, **parts}
+    sections = {title: [field.name for field in dataclasses.fields(part)] for title, part in parts.items()}
+    return sections | {"method": ["method", *(name for name in values if name.startswith(f"{method}."))]}
+
+
+def _help_text(values: absl_flags.FlagValues, sections: dict[str, list[str]]) -> str:
     lines = ["Flags (--name=value; --flagfile=PATH reads them from a file, one a line):"]
-    for title, names in titles:
+    for title, names in sections.items():
         lines.append(f"\n{title}:")
         for name in names:
             flag = values[name]

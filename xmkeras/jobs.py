@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -19,14 +20,18 @@ from xmkeras.data import batches as data_batches
 from xmkeras.data import images as data_images
 from xmkeras.data.rows import RowTable
 from xmkeras.data.text import Vocabulary
+from xmkeras.data.word_vectors import WordVectors, load_word_vectors
 from xmkeras.errors import UserError
-from xmkeras.evaluation import Evaluator
+from xmkeras.evaluation import Evaluator, Measured
 from xmkeras.method import Method
 from xmkeras.models.image import set_synchronized
+from xmkeras.retrieval.gallery import query_gallery_figure
+from xmkeras.retrieval.ranking import Ties
+from xmkeras.retrieval.report import write_eval, write_report
 from xmkeras.run import RunDirectory
+from xmkeras.serving.saved_model import export_saved_model
 from xmkeras.training.checkpoints import Checkpoints, restore
 from xmkeras.training.feature_cache import cached_features
-from xmkeras.training.groups import Stage
 from xmkeras.training.loop import Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy
@@ -44,25 +49,29 @@ def train(config: Config, run: RunDirectory) -> Result:
     rows = table.split("train")
     if not config.train.resume:
         run.clear()
-    run.open(config, table.fingerprint())
-    vocabulary = _vocabulary(config, run, rows)
+    vectors = load_word_vectors(config.model.word_vectors, assembly.data_root(config))
+    if vectors is not None:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, word_dim=vectors.dim))
+    run.open(config, table.fingerprint(), table.credit)
+    vocabulary = _vocabulary(config, run, rows, vectors)
     with strategy.scope():
-        method = assembly.build_method(config, vocabulary, rows.num_labels)
+        method = assembly.build_method(config, vocabulary, rows.num_labels, vectors)
     if config.train.synchronized_batch_norm and strategy.num_replicas_in_sync > 1:
         for part in method.towers.named_parts.values():
             set_synchronized(part, True)
     evaluator = None
     if "validation" in table.split_names:
         evaluator = Evaluator(config, table.split("validation"), method, run.embeddings("validation"))
-    with Monitor(run.path) as monitor:
+    steps_per_epoch = assembly.steps_per_epoch(config, rows)
+    with Monitor(run.path, batch_size=config.train.batch_size, steps_per_epoch=steps_per_epoch) as monitor:
         trainer = Trainer(
             method,
             assembly.stages_of(config),
-            steps_per_epoch=assembly.steps_per_epoch(config, rows),
+            steps_per_epoch=steps_per_epoch,
             batches_of=lambda stage, bad_rows: assembly.batches_of(
-                config, rows, method, _stage_features(config, run, rows, method, stage), bad_rows
+                config, rows, method, _stage_features(config, run, rows, method), bad_rows
             ),
-            evaluate=evaluator.measure if evaluator else None,
+            evaluate=None if evaluator is None else functools.partial(_measure_and_show, evaluator, monitor),
             options=config.train,
             strategy=strategy,
             checkpoints=Checkpoints(run.checkpoints),
@@ -70,6 +79,22 @@ def train(config: Config, run: RunDirectory) -> Result:
             describe_rows=lambda numbers: _names(rows, numbers),
         )
         return trainer.run()
+
+
+def _measure_and_show(evaluator: Evaluator, monitor: Monitor, step: int) -> dict[str, float]:
+    """Validation metrics; TensorBoard gets a picture of some queries with their first five images."""
+    measured = evaluator.measure()
+    picture = query_gallery_figure(
+        measured.images,
+        measured.texts,
+        measured.captions,
+        measured.ranked.text_to_image,
+        evaluator.thumbnail,
+        relevance=measured.relevance,
+        credit=evaluator.table.credit,
+    )
+    monitor.image(step, "validation/queries", picture, evaluator.table.credit)
+    return measured.scalars
 
 
 def load_method(config: Config, run: RunDirectory) -> tuple[Method, int]:
@@ -85,11 +110,91 @@ def load_method(config: Config, run: RunDirectory) -> tuple[Method, int]:
     _seed(config)
     weights = {n.removeprefix("weights/"): a for n, a in checkpoint.tensors.items() if n.startswith("weights/")}
     averages = {n.removeprefix("average/"): a for n, a in checkpoint.tensors.items() if n.startswith("average/")}
-    table_labels = checkpoint.state["num_labels"]
-    method = assembly.build_method(config, Vocabulary.load(run.vocabulary_file), table_labels)
+    # The checkpoint holds all weights, so those that training started from are neither needed nor looked for.
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, image_weights="none"))
+    method = assembly.build_method(config, Vocabulary.load(run.vocabulary_file), checkpoint.state["num_labels"])
     named = method.named_variables()
     restore(named, weights | {name: averages[name] for name in averages if name in named})
     return method, checkpoint.step
+
+
+def evaluate(
+    config: Config, run: RunDirectory, split: str = "test", *, ties: Ties = "pessimistic", output: str = ""
+) -> tuple[Measured, pathlib.Path]:
+    """Measures a trained run on one split and writes `eval.json`, `report.md` and its pictures.
+
+    Args:
+        config: of the run; its data may be another set's.
+        run: the run.
+        split: "train", "validation" or "test".
+        ties: see `xmkeras.retrieval.ranking.ranks`.
+        output: directory of the report; empty for the run's own.
+
+    Returns:
+        What was measured, and the path of the report.
+
+    Raises:
+        UserError: the run has no checkpoint, or the split's data are missing.
+    """
+    method, step = load_method(config, run)
+    table = assembly.load_table(config).split(split)
+    evaluator = Evaluator(config, table, method, run.embeddings(split))
+    measured = evaluator.measure(ties)
+    folder = pathlib.Path(output) if output else run.path
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"split": split, "step": step, "ties": ties, "data": table.name, "run": str(run.path)}
+    write_eval(folder / "eval.json", about | measured.results)
+    report = write_report(
+        folder,
+        title=f"{run.path.name}: {split} split of {table.name}",
+        notes=f"Weights of step {step:,}; `flags.cfg` of the run trains them again.",
+        results=measured.results,
+        ranked=measured.ranked,
+        images=measured.images,
+        texts=measured.texts,
+        captions=measured.captions,
+        thumbnail=evaluator.thumbnail,
+        metrics_csv=run.path / "metrics.csv",
+        relevance=measured.relevance,
+        credit=table.credit,
+    )
+    return measured, report
+
+
+def export(
+    config: Config, run: RunDirectory, gallery: str = "none", *, top_k: int = 10, output: str = ""
+) -> pathlib.Path:
+    """Writes `saved_model/1` of a trained run, with the images of split `gallery` packed for search.
+
+    Returns:
+        The folder of the SavedModel.
+
+    Raises:
+        UserError: the run has no checkpoint, the gallery's data are missing, or the disk is full.
+    """
+    method, _ = load_method(config, run)
+    packed, files = None, {}
+    if gallery != "none":
+        table = assembly.load_table(config).split(gallery)
+        packed, _ = Evaluator(config, table, method, run.embeddings(gallery)).embed()
+        files = {table.image_ids[row]: os.path.abspath(path) for row, path in _image_paths(table).items()}
+    return export_saved_model(
+        method.towers,
+        output or run.path,
+        image_size=assembly.image_size(config),
+        embedding_dim=config.model.embedding_dim,
+        gallery=packed,
+        gallery_split="" if packed is None else gallery,
+        gallery_files=files,
+        top_k=top_k,
+        credit=run.credit(),
+    )
+
+
+def _image_paths(table: RowTable) -> dict[int, str]:
+    """The image file of each distinct image's first row; none where images do not lie in files of their own."""
+    paths = table.image_paths
+    return {} if paths is None else {int(row): paths[row] for row in table.distinct_images()}
 
 
 def _seed(config: Config) -> None:
@@ -98,10 +203,12 @@ def _seed(config: Config) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _vocabulary(config: Config, run: RunDirectory, rows: RowTable) -> Vocabulary:
+def _vocabulary(
+    config: Config, run: RunDirectory, rows: RowTable, vectors: WordVectors | None
+) -> Vocabulary:
     if run.vocabulary_file.is_file():
         return Vocabulary.load(run.vocabulary_file)
-    vocabulary = assembly.build_vocabulary(config, rows)
+    vocabulary = assembly.build_vocabulary(config, rows, vectors)
     vocabulary.save(run.vocabulary_file)
     return vocabulary
 
@@ -112,7 +219,7 @@ def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -
 
 
 def _stage_features(
-    config: Config, run: RunDirectory, rows: RowTable, method: Method, stage: Stage
+    config: Config, run: RunDirectory, rows: RowTable, method: Method
 ) -> np.ndarray | None:
     """Cached features for a stage whose image backbone is frozen and whose augmentation is at most a flip."""
     backbone = method.towers.image_backbone

@@ -84,7 +84,7 @@ class RunDirectory:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.config_file} cannot be read ({error}); train into a new --run.") from error
 
-    def open(self, config: Config, data_fingerprint: str) -> None:
+    def open(self, config: Config, data_fingerprint: str, credit: str = "") -> None:
         """Records the run, or checks that it continues with what it was started with.
 
         Raises:
@@ -94,7 +94,7 @@ class RunDirectory:
             self._check_same(config, data_fingerprint)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "flags.cfg", to_flagfile(config))
-        write_text(self.path / "environment.json", json.dumps(_environment(config, data_fingerprint), indent=1))
+        write_text(self.path / "environment.json", json.dumps(_environment(config, data_fingerprint) | {"credit": credit}, indent=1))
         write_text(self.config_file, json.dumps(config.as_flags(), indent=1))
 
     def clear(self) -> None:
@@ -103,6 +103,15 @@ class RunDirectory:
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in ("config.json", "vocabulary.txt", "metrics.csv", "environment.json", "eval.json", "report.md"):
             (self.path / name).unlink(missing_ok=True)
+
+    def credit(self) -> str:
+        """The attribution that the run's data set asks for, "" where it asks for none."""
+        return str(self._environment().get("credit", ""))
+
+    def _environment(self) -> dict[str, Any]:
+        path = self.path / "environment.json"
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return known
 
     def _check_same(self, config: Config, data_fingerprint: str) -> None:
         before, now = self.config().as_flags(), config.as_flags()
@@ -116,9 +125,7 @@ class RunDirectory:
                 f"{self.path} was trained with other flags: {'; '.join(changed)}. "
                 "Choose another --run, or repeat the flags of its flags.cfg (only --steps and --epochs may grow)."
             )
-        environment = self.path / "environment.json"
-        known = json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else {}
-        if known.get("data_fingerprint", data_fingerprint) != data_fingerprint:
+        if self._environment().get("data_fingerprint", data_fingerprint) != data_fingerprint:
             raise UserError(
                 f"{self.path} was trained on other rows than {config.data.source} holds now; choose another --run."
             )

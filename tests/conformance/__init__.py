@@ -1,0 +1,1 @@
+"""Every method through the same properties: see `cases.py` for the table."""

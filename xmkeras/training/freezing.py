@@ -19,6 +19,7 @@ class Freezer:
 
     def __init__(self, method: Method):
         self._names = method.named_variables()
+        self._trainable = {name: variable.trainable for name, variable in self._names.items()}
         self._layers: list[tuple[keras.layers.Layer, bool]] = []
         for part in method.named_parts().values():
             # Parents come before their layers, so that resetting a parent does not undo its layers' own setting.
@@ -40,6 +41,8 @@ class Freezer:
                 )
         for layer, trainable in self._layers:
             layer.trainable = trainable
+        for name, variable in self._names.items():
+            variable.trainable = self._trainable[name]
         frozen = {
             id(variable)
             for name, variable in self._names.items()

@@ -75,7 +75,7 @@ class Trainer:
         stages: in order.
         steps_per_epoch: of the batches.
         batches_of: the batches of a stage, given the broken rows that are known.
-        evaluate: the validation metrics of the present weights, by name; None trains without.
+        evaluate: from the step to the validation metrics of the present weights, by name; None trains without.
         options: of the config.
         strategy: the devices.
         checkpoints: where the state is kept.
@@ -90,7 +90,7 @@ class Trainer:
         *,
         steps_per_epoch: int,
         batches_of: Callable[[Stage, Sequence[int]], Batches],
-        evaluate: Callable[[], dict[str, float]] | None,
+        evaluate: Callable[[int], dict[str, float]] | None,
         options: TrainConfig,
         strategy: tf.distribute.Strategy,
         checkpoints: Checkpoints,
@@ -133,7 +133,7 @@ class Trainer:
             self._restore_progress(self._restored)
         if self.step >= self.total_steps:
             return self._result("finished")
-        with self._saving_on_interrupt():
+        with _InterruptFlag(self._interrupted):
             for span in self.spans:
                 if self.step < span.end:
                     ending = self._run_stage(span)
@@ -204,10 +204,16 @@ class Trainer:
         return build_schedule(
             name,
             learning_rate=stage.learning_rate or options.learning_rate,
-            warmup_steps=options.warmup_steps if span.number == 0 else 0,
+            warmup_steps=self._warmup_steps(span),
             total_steps=span.end - span.first,
             **settings.get(name, {}),
         )
+
+    def _warmup_steps(self, span: Span) -> int:
+        """The stage's own warm-up, else the run's in its first stage."""
+        if span.stage.warmup_steps is not None:
+            return span.stage.warmup_steps
+        return self.options.warmup_steps if span.number == 0 else 0
 
     def _build_optimizers(self, stage: Stage) -> dict[str, GroupedOptimizer]:
         """One optimizer a phase of the method, over the variables that phase updates."""
@@ -261,10 +267,10 @@ class Trainer:
     def _measure(self, schedule: Schedule) -> None:
         assert self._evaluate is not None
         if self._average is None:
-            metrics = self._evaluate()
+            metrics = self._evaluate(self.step)
         else:
             with self._average.averaged():
-                metrics = self._evaluate()
+                metrics = self._evaluate(self.step)
         self._monitor.log_metrics(self.step, metrics)
         if self.options.best_metric not in metrics:
             raise UserError(
@@ -297,8 +303,7 @@ class Trainer:
             "waited": self._waited,
             "bad_rows": [int(row) for row in self._bad_rows],
         }
-        values = {name: np.asarray(variable) for name, variable in self._tensors(optimizers).items()}
-        self._checkpoints.save(self.step, values, state, best=self._best_step == self.step)
+        self._checkpoints.save(self.step, self._tensors(optimizers), state, best=self._best_step == self.step)
 
     def _restore_progress(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
@@ -324,11 +329,7 @@ class Trainer:
         self._restored = None
 
     def _result(self, ending: str) -> Result:
-        self._monitor.close()
         return Result(ending, self.step, self._best_step, self._best_value)
-
-    def _saving_on_interrupt(self) -> Any:
-        return _InterruptFlag(self._interrupted)
 
 
 class _InterruptFlag:

@@ -86,7 +86,7 @@ class TrainStep:
         key = tuple(phase.name for phase in active)
         if key not in self._compiled:
             self._compiled[key] = tf.function(
-                lambda batch: self._step(batch, active), reduce_retracing=True
+                lambda batch: self._step(batch, active), reduce_retracing=True, autograph=False
             )
         return self._compiled[key](batch)
 
@@ -119,7 +119,7 @@ class TrainStep:
 
     def _update(self, batch: Batch, phase: Phase) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
         optimizer = self._optimizers[phase.name]
-        variables = optimizer.trainable_variables
+        variables = optimizer.trainable
         with tf.GradientTape() as tape:
             outputs = self._method.outputs(batch, training=True, embed_images=self._embed_images)
             outputs = replicas.gather(outputs)
@@ -129,9 +129,8 @@ class TrainStep:
             if self._loss_scale is not None:
                 total *= self._loss_scale.scale
         gradients = tape.gradient(total, {name: variable.value for name, variable in variables.items()})
-        present = {name: gradient for name, gradient in gradients.items() if gradient is not None}
-        present, norm = self._normalise(present)
-        optimizer.apply(present)
+        gradients, norm = self._normalise(optimizer.check(gradients))
+        optimizer.apply(gradients)
         return outputs, losses, norm
 
     def _normalise(self, gradients: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:

@@ -26,8 +26,7 @@ def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     kind, _, count = devices.partition(":")
     if kind == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-        return _logical_cpus(_positive(count, devices)) if count else tf.distribute.get_strategy()
+        return _logical_cpus(_positive(count, devices) if count or devices != "cpu" else 1)
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -62,6 +61,8 @@ def _logical_cpus(count: int) -> tf.distribute.Strategy:
 
 def is_gpu(strategy: tf.distribute.Strategy) -> bool:
     """Whether the replicas compute on GPUs."""
+    if strategy is tf.distribute.get_strategy():  # the default one, which names no devices
+        return False
     return any("GPU" in device.upper() for device in strategy.extended.worker_devices)
 
 

@@ -1,0 +1,77 @@
+"""The table of the conformance suite: every method, and the small set and towers that all of them train on.
+
+A new method adds a line to `METHODS`; every test of this folder then runs for it.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import csv
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "cmpm": ("--method=cmpm",),
+    "cmpm_qp": ("--method=cmpm", "--cmpm.divergence=qp"),
+    "cmpm_cmpc": ("--method=cmpm", "--cmpm.classifier=cmpc"),
+}
+
+# Towers small enough that a case takes seconds; widths and sizes only, nothing that changes how a method works.
+SMALL = (
+    "--image_tower=mobilenet",
+    "--image_width=0.25",
+    "--image_weights=none",
+    "--image_size=32",
+    "--embedding_dim=16",
+    "--word_dim=16",
+    "--lstm_units=16",
+    "--min_count=1",
+)
+
+_COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+_SHAPES = ("circle", "square")
+
+
+def write_pairs(folder: pathlib.Path, images: int = 8, *, splits: tuple[str, ...] = ("train",)) -> pathlib.Path:
+    """Writes a table of coloured shapes with two captions each, `images` a split; returns the CSV's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "caption", "label", "split"])
+        for split in splits:
+            for number in range(images):
+                colour, shape = _COLOURS[number % 8], _SHAPES[(number // 8) % 2]
+                name = f"{split}_{number}.png"
+                _draw(folder / name, number % 8, shape, shift=number // 16)
+                for caption in (f"a {colour} {shape}", f"{shape} painted {colour}"):
+                    writer.writerow([name, caption, f"{colour} {shape} {number // 16}", split])
+    return folder / "pairs.csv"
+
+
+def _draw(path: pathlib.Path, hue: int, shape: str, shift: int) -> None:
+    image = Image.new("RGB", (32, 32), "white")
+    colour = tuple(int(255 * part) for part in colorsys.hsv_to_rgb(hue / 8, 1, 0.9))
+    box = (4 + shift % 8, 4, 26 + shift % 6, 28 - shift % 5)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse(box, fill=colour) if shape == "circle" else draw.rectangle(box, fill=colour)
+    image.save(path)
+
+
+def random_batches(count: int, size: int, *, image_size: int, vocabulary: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
+    """`count` batches of `size` random pairs, two of them of one label, as the pipeline would make them."""
+    generator = np.random.default_rng(seed)
+    batches = []
+    for _ in range(count):
+        labels = np.arange(size) % (size - 1)
+        batches.append(
+            {
+                "image": generator.uniform(0, 255, (size, image_size, image_size, 3)).astype(np.float32),
+                "text": generator.integers(2, vocabulary, (size, 8)).astype(np.int32),
+                "label": labels.astype(np.int64),
+                "image_id": np.arange(size, dtype=np.int64),
+                "row": np.arange(size, dtype=np.int64),
+            }
+        )
+    return batches

@@ -1,0 +1,79 @@
+"""Takes SGD steps on the devices given and writes the variables: `python replica_steps.py DEVICES TOWERS STEPS OUT FLAGS...`.
+
+A process of its own, because the strategy has to be made before TensorFlow is used, once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.conformance.cases import random_batches
+from xmkeras import assembly, flags
+from xmkeras.data.text import Tokenizer, Vocabulary
+from xmkeras.models.image import set_synchronized
+from xmkeras.models.towers import Towers
+from xmkeras.training.optimizers import Defaults, GroupedOptimizer
+from xmkeras.training.step import TrainStep
+from xmkeras.training.strategy import make_strategy
+
+WORDS = [f"word{number}" for number in range(20)]
+
+
+def plain_towers(dim: int = 6) -> Towers:
+    """Two small towers without batch norm, smooth everywhere."""
+    image = keras.Input((8, 8, 3), name="image")
+    pooled = keras.layers.Dense(10, activation="tanh", name="dense")(
+        keras.layers.Flatten(name="flat")(keras.layers.Rescaling(1 / 255, name="scale")(image))
+    )
+    feature = keras.Input((10,), name="feature")
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    words = keras.layers.Embedding(len(WORDS) + 3, 12, name="words")(ids)
+    mean = keras.layers.GlobalAveragePooling1D(name="mean")(words)
+    return Towers(
+        image_backbone=keras.Model(image, pooled, name="image_backbone"),
+        image_head=keras.Model(feature, keras.layers.Dense(dim, name="out")(feature), name="image_head"),
+        text_encoder=keras.Model(ids, keras.layers.Dense(dim, name="out")(mean), name="text_encoder"),
+        tokenizer=Tokenizer(Vocabulary(WORDS)),
+    )
+
+
+def main(devices: str, towers: str, steps: str, out: str, *argv: str) -> None:
+    strategy = make_strategy(devices)
+    keras.utils.set_random_seed(3)
+    config = flags.parse(argv).config
+    size = 8 if towers == "plain" else 32
+    with strategy.scope():
+        method = assembly.build_method(config, Vocabulary(WORDS), 8)
+        if towers == "plain":
+            method = type(method)(plain_towers(), method.params, 8)
+    for part in method.towers.named_parts.values():
+        set_synchronized(part, strategy.num_replicas_in_sync > 1)
+    with strategy.scope():
+        named = method.named_variables()
+        optimizers = {
+            phase.name: GroupedOptimizer(named, (), Defaults("sgd", 0.01, momentum=0.0), name=phase.name)
+            for phase in method.phases()
+        }
+        for optimizer in optimizers.values():
+            optimizer.set_rate(0.01)
+    train_step = TrainStep(method, optimizers, strategy, clip_norm=config.train.clip_norm)
+    batches = random_batches(int(steps), 8, image_size=size, vocabulary=len(WORDS))
+    stacked = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    dataset = tf.data.Dataset.from_tensor_slices(stacked).batch(8, drop_remainder=True)
+    if strategy.num_replicas_in_sync > 1:
+        dataset = strategy.experimental_distribute_dataset(dataset)
+    before = {name: np.array(variable) for name, variable in named.items()}
+    for step, batch in enumerate(dataset):
+        results = train_step(batch, step)
+    values = {name: np.array(variable) for name, variable in named.items()}
+    scalars = {f"result:{name}": value.numpy() for name, value in results.items()}
+    updates = {f"update:{name}": values[name] - before[name] for name in values if values[name].dtype == np.float32}
+    np.savez(out, replicas=strategy.num_replicas_in_sync, **updates, **scalars)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

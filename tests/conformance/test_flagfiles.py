@@ -1,0 +1,42 @@
+"""Every shipped flagfile parses and takes two steps on a small set, with small towers."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+
+import pytest
+
+from tests.conformance.cases import SMALL, write_pairs
+from tests.conftest import ROOT
+from xmkeras import flags, jobs
+from xmkeras.method import Batch
+from xmkeras.run import RunDirectory
+from xmkeras.training.checkpoints import Checkpoints
+from xmkeras.training.step import TrainStep
+
+FLAGFILES = sorted((ROOT / "flags").glob("*.cfg"))
+
+
+@pytest.mark.parametrize("flagfile", FLAGFILES, ids=lambda path: path.stem)
+def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    table = write_pairs(tmp_path / "pairs", images=16, splits=("train", "validation"))
+    # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
+    replaced = [*SMALL, "--source=table", f"--table={table}", "--batch_size=4", f"--run={tmp_path / 'run'}"]
+    take = TrainStep.__call__
+
+    def take_and_interrupt(self: TrainStep, batch: Batch, step: int):
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return take(self, batch, step)
+
+    monkeypatch.setattr(TrainStep, "__call__", take_and_interrupt)
+    run = RunDirectory(tmp_path / "run")
+    config = flags.parse([f"--flagfile={flagfile}", *replaced]).config
+    result = jobs.train(run.named_in(config), run)
+    assert (result.ending, result.step) == ("interrupted", 2)
+    assert Checkpoints(run.checkpoints).steps() == [2]
+
+
+def test_there_are_flagfiles():
+    assert "cmpm_flowers" in {path.stem for path in FLAGFILES}

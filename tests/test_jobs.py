@@ -1,0 +1,150 @@
+"""The commands as processes: killed and restarted, interrupted, and answered with one sentence when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.conformance.cases import SMALL, write_pairs
+from tests.conftest import ROOT
+from xmkeras.training.checkpoints import Checkpoints
+
+STEPS = 60
+ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return write_pairs(tmp_path_factory.mktemp("pairs"), 32, splits=("train", "validation", "test"))
+
+
+def command(table: pathlib.Path, run: pathlib.Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "xmkeras.train", *SMALL, "--source=table", f"--table={table}", "--cmpm.classifier=cmpc",
+        "--batch_size=8", f"--steps={STEPS}", "--save_every=4", "--eval_every=20", "--augment=flip,crop", "--ema=0.9",
+        "--schedule=cosine", "--word_dropout=0.1", f"--run={run}", *more,
+    ]  # fmt: skip
+
+
+def run_to_end(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+def kill_when(arguments: list[str], moment: Callable[[], bool]) -> None:
+    """Starts a command and sends SIGKILL as soon as `moment()`."""
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not moment():
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def steps_of(run: pathlib.Path) -> list[int]:
+    return Checkpoints(run / "checkpoints").steps()
+
+
+def is_saving(run: pathlib.Path) -> bool:
+    return any((run / "checkpoints").glob(".step-*.tmp"))
+
+
+def test_sigkill_at_a_random_step_and_during_a_save_costs_no_bit(table: pathlib.Path, tmp_path: pathlib.Path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_to_end(command(table, whole)).returncode == 0
+    first = random.randrange(4, 20)
+    kill_when(command(table, cut), lambda: bool(steps_of(cut)) and steps_of(cut)[-1] >= first)
+    assert 0 < steps_of(cut)[-1] < STEPS
+    reached = steps_of(cut)[-1]
+    for _attempt in range(5):
+        kill_when(command(table, cut), lambda: is_saving(cut) and steps_of(cut)[-1] > reached)
+        if is_saving(cut):
+            break
+        reached = steps_of(cut)[-1]
+    assert is_saving(cut), "no kill fell into a save"
+    assert steps_of(cut)[-1] < STEPS
+    done = run_to_end(command(table, cut))
+    assert done.returncode == 0, done.stderr
+    one, two = (Checkpoints(run / "checkpoints").latest() for run in (whole, cut))
+    assert one is not None
+    assert two is not None
+    assert one.step == two.step == STEPS
+    assert one.tensors.keys() == two.tensors.keys()
+    for name in one.tensors:
+        assert one.tensors[name].tobytes() == two.tensors[name].tobytes(), name
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(table: pathlib.Path, tmp_path: pathlib.Path):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command(table, run, "--steps=100000"), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not steps_of(run):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert f"--flagfile={run / 'flags.cfg'}" in out
+    saved = steps_of(run)[-1]
+    again = run_to_end([sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", f"--steps={saved + 2}"])
+    assert again.returncode == 0, again.stderr
+    assert steps_of(run)[-1] == saved + 2
+    finished = run_to_end([sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", f"--steps={saved + 2}"])
+    assert finished.returncode == 0
+    assert "finished" in finished.stdout
+    other = run_to_end([sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", "--embedding_dim=8"])
+    assert other.returncode == 2
+    assert "--embedding_dim was 16, is 8" in other.stderr
+
+
+def test_a_nan_stops_with_step_term_and_rows(table: pathlib.Path, tmp_path: pathlib.Path):
+    done = run_to_end(command(table, tmp_path / "run", "--learning_rate=1e30", "--schedule=constant"))
+    assert done.returncode == 2
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("xmkeras: Step ")
+    assert "cmpm_i2t" in message
+    assert "train_" in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--source=table", "--table=/nowhere/pairs.csv"], ["/nowhere/pairs.csv"]),
+        (["--source=flowers", "--data_dir=/nowhere"], ["/nowhere", "cmpm_openmoji"]),
+        (["--source=nothing"], ["nothing", "openmoji", "table"]),
+        (["--method=nothing"], ["nothing", "cmpm"]),
+        (["--devices=64"], ["64", "GPU"]),
+        (["--image_size=big"], ["--image_size=big"]),
+    ],
+)
+def test_mistakes_end_with_one_sentence_and_status_two(flags: list[str], words: list[str], tmp_path: pathlib.Path):
+    done = run_to_end([sys.executable, "-m", "xmkeras.train", f"--run={tmp_path / 'run'}", "--steps=1", *flags])
+    assert done.returncode == 2, done.stderr
+    message = [line for line in done.stderr.splitlines() if line.startswith("xmkeras:")]
+    assert len(message) == 1
+    for word in words:
+        assert word in message[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_feature_cache_trains_like_the_frozen_backbone_itself(table: pathlib.Path, tmp_path: pathlib.Path):
+    frozen = ("--stage=steps=6 frozen=image_backbone/.*", "--augment=none", "--learning_rate=1e-2")
+    for name, more in (("cached", ()), ("computed", ("--nofeature_cache",))):
+        done = run_to_end(command(table, tmp_path / name, *frozen, *more))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cached" / "features" / "features.npy").is_file()
+    assert not (tmp_path / "computed" / "features").exists()
+    one, two = (Checkpoints(tmp_path / name / "checkpoints").latest() for name in ("cached", "computed"))
+    for name, value in one.tensors.items():
+        if name.startswith("weights/"):
+            np.testing.assert_allclose(value, two.tensors[name], atol=1e-4, err_msg=name)

@@ -1,0 +1,143 @@
+"""The loop: length, evaluation, best and early stop, stages, resume, NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.training.toy import Batches, method
+from xmkeras.config import TrainConfig
+from xmkeras.errors import UserError
+from xmkeras.training.checkpoints import Checkpoints
+from xmkeras.training.groups import parse_stage
+from xmkeras.training.loop import Result, Trainer, plan
+from xmkeras.training.monitor import Monitor
+
+OPTIONS = TrainConfig(learning_rate=0.01, log_every=1, save_every=3, eval_every=4)
+
+
+def _run(
+    directory: pathlib.Path,
+    *stages: str,
+    options: TrainConfig = OPTIONS,
+    evaluate: Callable[[int], dict[str, float]] | None = None,
+    batches: Batches | None = None,
+    subject=None,
+) -> tuple[Result, dict[str, np.ndarray]]:
+    subject = subject or method(dropout=0.3, norm=True)
+    with Monitor(directory) as monitor:
+        trainer = Trainer(
+            subject,
+            [parse_stage(text) for text in stages],
+            steps_per_epoch=5,
+            batches_of=lambda stage, bad: batches or Batches(),
+            evaluate=evaluate,
+            options=options,
+            strategy=tf.distribute.get_strategy(),
+            checkpoints=Checkpoints(directory / "checkpoints"),
+            monitor=monitor,
+            describe_rows=lambda rows: " ".join(f"row{row}" for row in rows),
+        )
+        result = trainer.run()
+    return result, {name: variable.numpy() for name, variable in subject.named_variables().items()}
+
+
+def test_stages_follow_one_another():
+    spans = plan([parse_stage("epochs=2"), parse_stage("steps=3"), parse_stage("epochs=0.5")], 5)
+    assert [(span.first, span.end) for span in spans] == [(0, 10), (10, 13), (13, 16)]
+
+
+def test_a_frozen_stage_moves_nothing_of_what_it_freezes(tmp_path: pathlib.Path):
+    before = {name: v.numpy() for name, v in method(dropout=0.3, norm=True).named_variables().items()}
+    _, after = _run(tmp_path / "a", "steps=3 frozen=image_backbone/(dense|norm)/.*")
+    for name in after:
+        moved = not np.array_equal(before[name], after[name])
+        if not name.startswith("image_backbone/dropout"):
+            assert moved != name.startswith("image_backbone/"), name
+    _, after = _run(tmp_path / "b", "steps=1 frozen=image_backbone/(dense|norm)/.*", "steps=1")
+    assert not np.array_equal(before["image_backbone/dense/kernel"], after["image_backbone/dense/kernel"])
+
+
+def test_evaluates_marks_the_best_and_stops_early(tmp_path: pathlib.Path):
+    asked: list[int] = []
+
+    def evaluate(step: int) -> dict[str, float]:
+        asked.append(step)
+        return {"rsum": {4: 1.0, 8: 5.0}.get(step, 2.0)}
+
+    options = dataclasses.replace(OPTIONS, patience=2)
+    result, _ = _run(tmp_path, "steps=100", evaluate=evaluate, options=options)
+    assert asked == [4, 8, 12, 16]
+    assert result == Result("stopped early", 16, 8, 5.0)
+    best = Checkpoints(tmp_path / "checkpoints").best()
+    assert best is not None
+    assert best.step == 8
+
+
+@pytest.mark.parametrize("cut", [2, 4, 5, 6, 7])
+def test_a_run_in_two_parts_is_the_run_in_one(cut: int, tmp_path: pathlib.Path):
+    stages = ("steps=5 frozen=image_backbone/(dense|norm)/.*", "steps=4")
+    options = dataclasses.replace(OPTIONS, ema=0.9, schedule="plateau", plateau_patience=1, save_every=1)
+    evaluate = lambda step: {"rsum": -float(step)}  # noqa: E731 (worse every time, so that the plateau acts)
+    _, whole = _run(tmp_path / "whole", *stages, options=options, evaluate=evaluate)
+
+    class Cut(Exception):
+        pass
+
+    class Ending(Batches):
+        def iterate(self, start_step, distribute):
+            for number, batch in enumerate(super().iterate(start_step, distribute), start_step):
+                if number == cut:
+                    raise Cut
+                yield batch
+
+    with pytest.raises(Cut):
+        _run(tmp_path / "parts", *stages, options=options, evaluate=evaluate, batches=Ending())
+    result, parts = _run(tmp_path / "parts", *stages, options=options, evaluate=evaluate)
+    assert result.step == 9
+    for name in whole:
+        assert whole[name].tobytes() == parts[name].tobytes(), name
+    one, two = (Checkpoints(tmp_path / name / "checkpoints").latest() for name in ("whole", "parts"))
+    assert one is not None
+    assert two is not None
+    assert one.state == two.state
+    for name in one.tensors:
+        assert one.tensors[name].tobytes() == two.tensors[name].tobytes(), name
+
+
+def test_a_finished_run_takes_no_step_and_a_longer_one_goes_on(tmp_path: pathlib.Path):
+    _, first = _run(tmp_path, "steps=4")
+    result, _ = _run(tmp_path, "steps=4", batches=Batches(nan_at=0))
+    assert (result.ending, result.step) == ("finished", 4)
+    result, second = _run(tmp_path, "steps=6")
+    assert result.step == 6
+    assert not np.array_equal(first["image_head/out/kernel"], second["image_head/out/kernel"])
+
+
+@pytest.mark.parametrize("log_every", [1, 50])
+def test_a_nan_names_step_term_and_row_and_leaves_the_checkpoint_whole(log_every: int, tmp_path: pathlib.Path):
+    options = dataclasses.replace(OPTIONS, log_every=log_every)
+    with pytest.raises(UserError, match=r"Step 5: .*distance.* rows row2; .*step 3, is whole"):
+        _run(tmp_path, "steps=20", batches=Batches(nan_at=4), options=options, subject=method())
+    latest = Checkpoints(tmp_path / "checkpoints").latest()
+    assert latest is not None
+    assert latest.step == 3
+    assert all(np.isfinite(value).all() for value in latest.tensors.values())
+
+
+def test_an_unknown_best_metric_lists_those_there_are(tmp_path: pathlib.Path):
+    options = dataclasses.replace(OPTIONS, best_metric="beauty")
+    with pytest.raises(UserError, match="beauty.*rsum"):
+        _run(tmp_path, "steps=5", evaluate=lambda step: {"rsum": 1.0}, options=options)
+
+
+def test_broken_rows_travel_with_the_checkpoint(tmp_path: pathlib.Path):
+    _run(tmp_path, "steps=3", batches=Batches(bad_rows=[7, 9]))
+    latest = Checkpoints(tmp_path / "checkpoints").latest()
+    assert latest is not None
+    assert latest.state["bad_rows"] == [7, 9]

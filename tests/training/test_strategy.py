@@ -1,0 +1,39 @@
+"""Devices: what --devices means, and its mistakes. Replicas themselves are tested in tests/conformance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from xmkeras.errors import UserError
+from xmkeras.training import strategy
+
+
+def test_auto_takes_what_there_is():
+    made = strategy.make_strategy("auto")
+    assert made.num_replicas_in_sync == max(1, len(tf.config.list_physical_devices("GPU")))
+    assert strategy.is_gpu(made) == bool(tf.config.list_physical_devices("GPU"))
+
+
+@pytest.mark.parametrize("devices", ["many", "0", "cpu:0", "cpu:x", "-1", ""])
+def test_a_bad_value_names_the_choices(devices: str):
+    with pytest.raises(UserError, match="cpu:N"):
+        strategy.make_strategy(devices)
+
+
+def test_more_gpus_than_there_are():
+    with pytest.raises(UserError, match="asks for 512 GPUs but TensorFlow sees"):
+        strategy.make_strategy("512")
+
+
+def test_one_replica_gathers_and_sums_nothing():
+    values = {"a": tf.constant([1.0, 2.0])}
+
+    def replica():
+        assert strategy.replicas_in_context() == 1
+        return strategy.gather(values)["a"], strategy.sum_over_replicas([values["a"]])[0]
+
+    gathered, summed = tf.distribute.get_strategy().run(replica)
+    np.testing.assert_array_equal(gathered, [1, 2])
+    np.testing.assert_array_equal(summed, [1, 2])

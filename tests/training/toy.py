@@ -1,0 +1,80 @@
+"""A method small enough to compute by hand: two dense towers and the squared distance of their embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmkeras.layers import Dropout
+from xmkeras.method import Batch, Losses, Method, Outputs, Phase
+from xmkeras.models.towers import Towers
+
+
+def towers(dim: int = 3, *, norm: bool = False, dropout: float = 0.0) -> Towers:
+    """(B, 4) "images" and (B, 5) "ids" to (B, dim); with batch norm in the image backbone on request."""
+    image = keras.Input((4,), name="image")
+    x = keras.layers.Dense(4, name="dense")(image)
+    x = keras.layers.BatchNormalization(name="norm")(x) if norm else x
+    x = Dropout(dropout, seed=1, name="dropout")(x) if dropout else x
+    feature, ids = keras.Input((4,), name="feature"), keras.Input((5,), name="ids")
+    return Towers(
+        image_backbone=keras.Model(image, x, name="image_backbone"),
+        image_head=keras.Model(feature, keras.layers.Dense(dim, name="out")(feature), name="image_head"),
+        text_encoder=keras.Model(ids, keras.layers.Dense(dim, name="out")(ids), name="text_encoder"),
+        tokenizer=keras.layers.Identity(name="tokenizer"),
+    )
+
+
+class Distance(Method):
+    """Mean squared distance of pairs."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """No options."""
+
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        return {"distance": keras.ops.mean(keras.ops.square(outputs["image"] - outputs["text"]))}
+
+
+class Alternating(Distance):
+    """Updates the image tower at every step and the text tower at every second one."""
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("images", self.losses, "image_.*"),
+            Phase("texts", lambda outputs, batch: {"text_distance": self.losses(outputs, batch)["distance"]}, "text_.*", 2),
+        )
+
+
+def method(kind: type[Method] = Distance, seed: int = 0, **options: Any) -> Method:
+    keras.utils.set_random_seed(seed)
+    return kind(towers(**options), Distance.Params(), 4)
+
+
+@dataclasses.dataclass
+class Batches:
+    """Random batches as a pure function of the step; the step of `nan_at` holds a NaN."""
+
+    size: int = 6
+    nan_at: int = -1
+    bad_rows: list[int] = dataclasses.field(default_factory=list)
+
+    def batch(self, step: int) -> dict[str, tf.Tensor]:
+        generator = np.random.default_rng(step)
+        image = generator.normal(size=(self.size, 4)).astype(np.float32)
+        if step == self.nan_at:
+            image[2] = np.nan
+        numbers = np.arange(self.size, dtype=np.int64)
+        values = {"image": image, "text": generator.normal(size=(self.size, 5)).astype(np.float32)}
+        return {n: tf.constant(v) for n, v in (values | {"label": numbers, "image_id": numbers, "row": numbers}).items()}
+
+    def iterate(self, start_step: int, distribute: Callable[[Any], Any]) -> Iterator[dict[str, tf.Tensor]]:
+        step = start_step
+        while True:
+            yield self.batch(step)
+            step += 1

@@ -1,0 +1,52 @@
+"""`python -m xmkeras.search --model=DIR --images=FOLDER --text="a red heart"`: finds images for sentences and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from xmkeras import flags
+from xmkeras.config import option
+from xmkeras.errors import UserError
+from xmkeras.serving import searching
+from xmkeras.serving.client import SearchModel
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """The flags of this command."""
+
+    model: str = option("", "run directory, or SavedModel written by `python -m xmkeras.export`")
+    images: str = option("", "folder of images to search, subfolders included")
+    gallery: str = option("", "search the gallery in the model instead: packed, or the name of its split")
+    text: tuple[str, ...] = option((), "sentence to search for; repeatable")
+    image: tuple[str, ...] = option((), "image file to search with; repeatable")
+    top: int = option(10, "results of each query")
+    html: str = option("", "page of pictures to write")
+    index: str = option("", "folder of the index of --images; empty: ~/.cache/xmkeras/index")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Searches for what the flags ask, or for what is typed; returns the exit status."""
+    options: SearchOptions = flags.parse_options(argv, SearchOptions)
+    if not options.model:
+        raise UserError("Which model? Pass --model=DIR, a run that `python -m xmkeras.export` has exported.")
+    asks = bool(options.text or options.image)
+    if not asks and not sys.stdin.isatty():
+        raise UserError('Search for what? Pass --text="a red heart" or --image=FILE.')
+    model = SearchModel(options.model)
+    gallery = searching.open_gallery(model, images=options.images, gallery=options.gallery, cache=options.index)
+    if asks:
+        found = searching.find(gallery, texts=options.text, images=options.image, top=options.top)
+        print("\n".join(map(searching.format_found, found)))
+    else:
+        found = searching.converse(gallery, top=options.top)
+    if options.html:
+        searching.write_page(options.html, found, gallery)
+        print(f"Page: {options.html}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(flags.main_guard(main))
