@@ -19,7 +19,7 @@ _TYPES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".gif
 
 @dataclass(frozen=True)
 class Hit:
-    """An image that was found: its name, its score, and the address of its picture (`file_source`)."""
+    """An image that was found: its name or path, its score, and the address of its picture (`file_source`)."""
 
     name: str
     score: float
@@ -90,13 +90,14 @@ def _section(search: Search) -> str:
 
 def _card(place: int, hit: Hit) -> str:
     name, source = escape(hit.name), escape(hit.source)
+    short = escape(os.path.basename(hit.name) or hit.name)
     width = 100 * min(max(hit.score, 0.0), 1.0)
     picture = f'<img src="{source}" alt="{name}" loading="lazy">'
     if not source.startswith("data:"):
         picture = f'<a href="{source}">{picture}</a>'
     return (
         f'<li><figure><div class="picture">{picture}</div><figcaption title="{name}">'
-        f'<span class="place">{place}</span><span class="name">{name}</span>'
+        f'<span class="place">{place}</span><span class="name">{short}</span>'
         f'<span class="score">{hit.score:.3f}</span></figcaption>'
         f'<div class="bar"><div style="width:{width:.1f}%"></div></div></figure></li>'
     )
