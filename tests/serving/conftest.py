@@ -16,6 +16,7 @@ from xmkeras.data import images
 from xmkeras.data.text import Tokenizer, Vocabulary
 from xmkeras.models.towers import Towers, build_towers
 from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.serving.client import SearchModel
 from xmkeras.serving.saved_model import export_saved_model
 
 SIZE = (32, 32)
@@ -80,14 +81,10 @@ def small_towers(dim: int = DIM, seed: int = 0) -> Towers:
         lstm_units=10,
     )
     norms = [layer for part in towers.named_parts.values() for layer in part._flatten_layers()]
-    momentum = {
-        layer: layer.momentum for layer in norms if isinstance(layer, keras.layers.BatchNormalization)
-    }
+    momentum = {layer: layer.momentum for layer in norms if isinstance(layer, keras.layers.BatchNormalization)}
     for layer in momentum:
         layer.momentum = 0.0
-    towers.encode_image(
-        np.stack([images.load(tf.constant(picture(i)), SIZE) for i in range(16)]), training=True
-    )
+    towers.encode_image(np.stack([images.load(tf.constant(picture(i)), SIZE) for i in range(16)]), training=True)
     towers.encode_text_ids(towers.tokenizer(tf.constant(CAPTIONS)), training=True)
     for layer, before in momentum.items():
         layer.momentum = before
@@ -130,3 +127,23 @@ def encoded() -> list[bytes]:
 
 
 VALID = np.array([True, False, True, False, True, False, True])
+
+
+@pytest.fixture(scope="session")
+def model(exported) -> SearchModel:
+    return SearchModel(exported.directory)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "more").mkdir()
+    for seed in range(5):
+        (folder / ("more" if seed > 2 else ".") / f"{seed}.png").write_bytes(picture(seed))
+    (folder / "broken.jpg").write_bytes(b"broken")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))

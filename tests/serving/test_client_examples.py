@@ -39,14 +39,9 @@ def rest_handler(signatures):
         def do_POST(self):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert self.path == "/v1/models/xmkeras:predict"
-            inputs = {
-                name: tf.constant([self.value(row) for row in rows])
-                for name, rows in request["inputs"].items()
-            }
+            inputs = {name: tf.constant([self.value(row) for row in rows]) for name, rows in request["inputs"].items()}
             try:
-                outputs = {
-                    k: plain(v.numpy()) for k, v in signatures[request["signature_name"]](**inputs).items()
-                }
+                outputs = {k: plain(v.numpy()) for k, v in signatures[request["signature_name"]](**inputs).items()}
                 self.answer(200, {"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))})
             except KeyError as error:
                 self.answer(400, {"error": f"Serving signature name: {error} not found"})
@@ -122,8 +117,7 @@ def expected(signatures, folder, signature, values):
         rows["image_bytes"] = tf.constant([(folder / name).read_bytes() for name in files])
     function = signatures[signature]
     return {
-        k: plain(v.numpy())
-        for k, v in function(**{n: rows[n] for n in function.structured_input_signature[1]}).items()
+        k: plain(v.numpy()) for k, v in function(**{n: rows[n] for n in function.structured_input_signature[1]}).items()
     }
 
 

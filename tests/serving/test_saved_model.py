@@ -24,9 +24,7 @@ def export(towers, directory, **options):
 
 
 def empty_gallery(rows=0, size=DIM):
-    return EmbeddingSet(
-        np.array(["x"] * rows, str), np.zeros(rows, np.int64), np.zeros((rows, size), np.float32)
-    )
+    return EmbeddingSet(np.array(["x"] * rows, str), np.zeros(rows, np.int64), np.zeros((rows, size), np.float32))
 
 
 def test_no_weight_is_stored_twice(exported):

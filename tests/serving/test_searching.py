@@ -1,61 +1,29 @@
-"""Search in a folder and in a packed gallery: right pictures, clear sentences, the index reused."""
+"""The search command: what it finds, prints, asks and writes."""
 
 from __future__ import annotations
 
-import json
+import io
 
 import numpy as np
 import pytest
 
-from tests.serving.conftest import DIM, SIZE, picture
+from tests.serving.conftest import picture
 from xmkeras.errors import UserError
-from xmkeras.serving.client import SearchModel
-from xmkeras.serving.saved_model import GALLERY_FILES, export_saved_model
-from xmkeras.serving.searching import Found, converse, find, format_found, open_gallery
+from xmkeras.serving.galleries import open_gallery
+from xmkeras.serving.searching import Found, converse, find, format_found, search, write_page
 
 TEXTS = ["a red heart", "two dogs"]
 
 
-@pytest.fixture(scope="module")
-def model(exported) -> SearchModel:
-    return SearchModel(exported.directory)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photographs")
-    (folder / "more").mkdir()
-    for seed in range(5):
-        (folder / ("more" if seed > 2 else ".") / f"{seed}.png").write_bytes(picture(seed))
-    (folder / "broken.jpg").write_bytes(b"broken")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
-
-
-def test_a_folder_is_ranked_by_the_towers_cosine(exported, model, folder, cache):
-    said: list[str] = []
-    gallery = open_gallery(model, images=str(folder), cache=cache, say=said.append)
-    files = sorted(folder.rglob("*.png"))
-    cosines = exported.text_vectors(TEXTS) @ exported.image_vectors([file.read_bytes() for file in files]).T
-    for row, found in enumerate(find(gallery, texts=TEXTS, top=99)):
-        order = np.argsort(-cosines[row])
-        assert found.query == TEXTS[row]
-        assert found.names == [str(files[place]) for place in order]
-        np.testing.assert_allclose(found.scores, cosines[row][order], atol=1e-5)
-        assert gallery.path(found.names[0]) == found.names[0]
-    assert any("6 of 6" in line for line in said)
-    assert any("broken.jpg" in line for line in said)
-
-
-def test_a_folder_is_embedded_once(model, folder, cache):
-    open_gallery(model, images=str(folder), cache=cache, say=lambda line: None)
-    said: list[str] = []
-    open_gallery(model, images=str(folder), cache=cache, say=said.append)
-    assert not [line for line in said if line.startswith("Embedding")]
+def test_sentences_come_first_then_pictures(exported, model, tmp_path):
+    (tmp_path / "query.png").write_bytes(picture(3))
+    gallery = open_gallery(model)
+    found = find(gallery, texts=TEXTS, images=[str(tmp_path / "query.png")], top=3)
+    assert [one.query for one in found] == [*TEXTS, str(tmp_path / "query.png")]
+    assert [one.picture for one in found] == [False, False, True]
+    for one, names, scores in zip(found, *gallery.by_texts(TEXTS, 3), strict=False):
+        assert one.names == names
+        np.testing.assert_array_equal(one.scores, scores)
 
 
 def test_a_picture_finds_itself(model, folder, cache):
@@ -68,49 +36,7 @@ def test_a_picture_finds_itself(model, folder, cache):
     assert len(found.names) == 2
 
 
-@pytest.mark.parametrize("name", ["", "packed", "test"])
-def test_the_packed_gallery(exported, model, name):
-    gallery = open_gallery(model, gallery=name)
-    unit = exported.gallery.vectors / np.linalg.norm(exported.gallery.vectors, axis=1, keepdims=True)
-    best = (exported.text_vectors(TEXTS) @ unit.T).argmax(1)
-    found = find(gallery, texts=TEXTS, top=3)
-    assert [one.names[0] for one in found] == exported.gallery.ids[best].tolist()
-    assert gallery.credit == "Drawn by a test"
-
-
-def test_the_packed_gallery_finds_by_picture(exported, model, tmp_path):
-    (tmp_path / "query.png").write_bytes(picture(3))
-    unit = exported.gallery.vectors / np.linalg.norm(exported.gallery.vectors, axis=1, keepdims=True)
-    best = int((exported.image_vectors([picture(3)]) @ unit.T).argmax())
-    [found] = find(open_gallery(model), images=[str(tmp_path / "query.png")], top=1)
-    assert found.names == [exported.gallery.ids[best]]
-
-
-def test_image_files_of_a_packed_gallery(exported, tmp_path):
-    files = {str(name): f"{name}.png" for name in exported.gallery.ids[:3]} | {"unknown": "x.png"}
-    options = {"image_size": SIZE, "embedding_dim": DIM, "gallery_split": "validation"}
-    export_saved_model(exported.towers, tmp_path, gallery=exported.gallery, gallery_files=files, **options)
-    assert set(json.loads((tmp_path / GALLERY_FILES).read_text("utf-8"))) == set(exported.gallery.ids[:3])
-    gallery = open_gallery(SearchModel(tmp_path), gallery="validation")
-    assert gallery.path(str(exported.gallery.ids[0])).endswith(f"/{exported.gallery.ids[0]}.png")
-    assert gallery.path(str(exported.gallery.ids[5])) == ""
-    with pytest.raises(UserError, match="gallery 'validation', not 'test'"):
-        open_gallery(SearchModel(tmp_path), gallery="test")
-
-    export_saved_model(exported.towers, tmp_path, image_size=SIZE, embedding_dim=DIM)
-    assert not (tmp_path / GALLERY_FILES).exists()
-    bare = SearchModel(tmp_path)
-    with pytest.raises(UserError, match="export it with --gallery=test"):
-        open_gallery(bare, gallery="test")
-    with pytest.raises(UserError, match="Say what to search"):
-        open_gallery(bare)
-
-
-def test_bad_requests_are_one_sentence(model, folder, cache, tmp_path):
-    with pytest.raises(UserError, match="not both"):
-        open_gallery(model, images=str(folder), gallery="packed")
-    with pytest.raises(UserError, match="missing"):
-        open_gallery(model, images=str(tmp_path / "missing"), cache=cache)
+def test_bad_queries_are_one_sentence(model, folder, tmp_path):
     gallery = open_gallery(model)
     with pytest.raises(UserError, match="--top=0"):
         find(gallery, texts=["a"], top=0)
@@ -139,3 +65,44 @@ def test_a_conversation_ends_with_the_input(model):
         raise EOFError
 
     assert converse(open_gallery(model), ask=ended) == []
+
+
+def test_the_command_prints_and_writes_a_page(exported, folder, cache, tmp_path, capsys):
+    html, query = str(tmp_path / "found.html"), str(folder / "0.png")
+    found = search(
+        str(exported.directory),
+        images=str(folder),
+        texts=TEXTS,
+        pictures=[query],
+        top=3,
+        html=html,
+        cache=cache,
+        credit="By me",
+    )
+    assert [one.query for one in found] == [*TEXTS, query]
+    printed = capsys.readouterr().out
+    assert all(format_found(one) in printed for one in found)
+    assert f"Page: {html}" in printed
+    page = (tmp_path / "found.html").read_text("utf-8")
+    assert page.count("<section>") == 3
+    assert page.count("data:image/png;base64,") == 10
+    assert "By me" in page
+
+
+def test_a_page_of_the_packed_gallery_without_image_files(model, tmp_path):
+    gallery = open_gallery(model)
+    write_page(str(tmp_path / "found.html"), find(gallery, texts=TEXTS, top=2), gallery)
+    page = (tmp_path / "found.html").read_text("utf-8")
+    assert "bild-" in page
+    assert "Drawn by a test" in page
+
+
+def test_a_page_in_the_place_of_a_folder(model, tmp_path):
+    with pytest.raises(UserError, match="Cannot write the page"):
+        write_page(str(tmp_path), [], open_gallery(model))
+
+
+def test_without_a_query_and_a_terminal_there_is_one_sentence(exported, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(UserError, match="Say what to search for"):
+        search(str(exported.directory))

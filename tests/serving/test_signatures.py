@@ -78,8 +78,7 @@ def ranked(queries, gallery):
     rows = []
     for query in queries:
         pairs = [
-            (float(query @ v / np.linalg.norm(v)), str(i))
-            for i, v in zip(gallery.ids, gallery.vectors, strict=True)
+            (float(query @ v / np.linalg.norm(v)), str(i)) for i, v in zip(gallery.ids, gallery.vectors, strict=True)
         ]
         rows.append(sorted(pairs, reverse=True))
     return rows

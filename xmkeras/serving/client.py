@@ -35,9 +35,7 @@ class SearchModel:
         try:
             self._loaded = tf.saved_model.load(str(self.path))
         except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UserError(
-                f"Cannot load the SavedModel in {self.path}: {error}; export it again."
-            ) from error
+            raise UserError(f"Cannot load the SavedModel in {self.path}: {error}; export it again.") from error
         self.signatures: Mapping[str, Any] = self._loaded.signatures
 
     @property
@@ -79,13 +77,9 @@ class SearchModel:
         parts = self._batched("search_by_image_k", k=k, image_bytes=encoded)
         return (*_found(parts, k), _joined(parts, "valid", np.zeros(0, bool)))
 
-    def _batched(
-        self, signature: str, k: int | None = None, **inputs: Sequence[Any]
-    ) -> list[dict[str, np.ndarray]]:
+    def _batched(self, signature: str, k: int | None = None, **inputs: Sequence[Any]) -> list[dict[str, np.ndarray]]:
         if signature not in self.signatures:
-            raise UserError(
-                f"{self.path} has no gallery packed; export it with --gallery=test, or search a folder."
-            )
+            raise UserError(f"{self.path} has no gallery packed; export it with --gallery=test, or search a folder.")
         function = self.signatures[signature]
         more = {} if k is None else {"k": tf.constant(k, tf.int32)}
         [(name, rows)] = inputs.items()
@@ -107,9 +101,7 @@ def find_version(directory: str | os.PathLike[str]) -> pathlib.Path:
     if not given.is_dir():
         raise UserError(f"There is no folder {given}; give --model a run directory that was exported.")
     for folder in (given, given / "saved_model"):
-        versions = sorted(
-            (path for path in folder.glob("*/saved_model.pb") if path.parent.name.isdigit()), key=_number
-        )
+        versions = sorted((path for path in folder.glob("*/saved_model.pb") if path.parent.name.isdigit()), key=_number)
         for file in (folder / "saved_model.pb", *reversed(versions)):
             if file.is_file():
                 return file.parent

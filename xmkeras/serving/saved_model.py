@@ -72,9 +72,7 @@ def export_saved_model(
     if gallery is None:
         module = Signatures(towers, image_size=image_size, max_pixels=max_pixels)
     else:
-        module = SearchSignatures(
-            towers, gallery=gallery, top_k=top_k, image_size=image_size, max_pixels=max_pixels
-        )
+        module = SearchSignatures(towers, gallery=gallery, top_k=top_k, image_size=image_size, max_pixels=max_pixels)
     with _written_whole(target) as folder:
         functions = {name: function.get_concrete_function() for name, function in module.functions().items()}
         tf.saved_model.save(module, str(folder), signatures=functions)
@@ -91,9 +89,7 @@ def export_saved_model(
             "credit": credit,
             "signatures": {name: _ends(function) for name, function in functions.items()},
         }
-        (folder / METADATA_FILE).write_text(
-            json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8"
-        )
+        (folder / METADATA_FILE).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8")
     _write_gallery_files(target.parent.parent / GALLERY_FILES, gallery, gallery_files or {})
     return target
 
@@ -117,9 +113,7 @@ def _check(gallery: EmbeddingSet | None, embedding_dim: int, top_k: int) -> None
     if not rows:
         raise UserError("The gallery to be packed holds no image; choose a split that has some.")
     if size != embedding_dim:
-        raise UserError(
-            f"The gallery's vectors have {size} numbers and the model's {embedding_dim}; embed it anew."
-        )
+        raise UserError(f"The gallery's vectors have {size} numbers and the model's {embedding_dim}; embed it anew.")
 
 
 def _write_gallery_files(path: pathlib.Path, gallery: EmbeddingSet | None, files: Mapping[str, str]) -> None:

@@ -1,22 +1,19 @@
-"""Answers sentences and pictures with images of a folder, embedded once, or of the gallery in the model."""
+"""Searches for sentences and pictures, and shows what was found on the screen and on a page."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from xmkeras.errors import UserError
+from xmkeras.retrieval import page
 from xmkeras.serving.client import SearchModel
-from xmkeras.serving.saved_model import GALLERY_FILES
-
-SHOWN_FAULTS = 5
+from xmkeras.serving.galleries import Gallery, open_gallery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,125 +33,7 @@ class Found:
     picture: bool = False
 
 
-class Gallery(Protocol):
-    """Images that can be searched."""
-
-    credit: str
-
-    def by_texts(self, texts: Sequence[str], k: int) -> tuple[list[list[str]], np.ndarray]:
-        """Names and scores (n, k) of the best images for n sentences."""
-
-    def by_images(self, encoded: Sequence[bytes], k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
-        """The same for n encoded images, and which of them could be read, bool (n,)."""
-
-    def path(self, name: str) -> str:
-        """The image file of a name, or "" where it is not known."""
-
-
-class FolderGallery:
-    """The images below a folder, embedded by `model` as far as its index does not know them yet.
-
-    Raises:
-        UserError: there is no such folder, or no image in it that can be read.
-    """
-
-    credit = ""
-
-    def __init__(self, model: SearchModel, folder: str, cache: str, say: Callable[[str], None]):
-        from xmkeras.retrieval.index import ImageIndex
-
-        self._model = model
-        self._index = ImageIndex.open_or_update(
-            pathlib.Path(folder).expanduser(),
-            pathlib.Path(cache or "~/.cache/xmkeras/index").expanduser(),
-            model.encode_images,
-            model.fingerprint,
-            batch=model.batch_size,
-            progress=lambda done, total: say(f"Embedding {folder}: {done} of {total} images"),
-        )
-        for fault in self._index.broken[:SHOWN_FAULTS]:
-            say(f"Left out: {fault}")
-        if len(self._index.broken) > SHOWN_FAULTS:
-            say(f"Left out: {len(self._index.broken) - SHOWN_FAULTS} more images that cannot be read")
-
-    def by_texts(self, texts: Sequence[str], k: int) -> tuple[list[list[str]], np.ndarray]:
-        return self._index.search(self._model.encode_texts(texts), k)
-
-    def by_images(self, encoded: Sequence[bytes], k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
-        vectors, valid = self._model.encode_images(encoded)
-        return (*self._index.search(vectors, k), valid)
-
-    def path(self, name: str) -> str:
-        return name
-
-
-class PackedGallery:
-    """The images that the export put into the model, asked for by the name of their split or as "packed".
-
-    Raises:
-        UserError: the model holds no gallery, or that of another split.
-    """
-
-    def __init__(self, model: SearchModel, split: str):
-        held = model.metadata["gallery"]
-        if held is None:
-            raise UserError(
-                f"{model.path} has no gallery packed; export it with --gallery={split}, or give --images."
-            )
-        if split not in ("packed", held["split"]):
-            raise UserError(
-                f"{model.path} holds the gallery {held['split']!r}, not {split!r}; export it again."
-            )
-        self._model = model
-        self._files = _gallery_files(model.path)
-        self.credit = model.credit
-
-    def by_texts(self, texts: Sequence[str], k: int) -> tuple[list[list[str]], np.ndarray]:
-        ids, scores = self._model.search_by_texts(texts, k)
-        return ids.tolist(), scores
-
-    def by_images(self, encoded: Sequence[bytes], k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
-        ids, scores, valid = self._model.search_by_images(encoded, k)
-        return ids.tolist(), scores, valid
-
-    def path(self, name: str) -> str:
-        return self._files.get(name, "")
-
-
-def open_gallery(
-    model: SearchModel,
-    *,
-    images: str = "",
-    gallery: str = "",
-    cache: str = "",
-    say: Callable[[str], None] | None = None,
-) -> Gallery:
-    """The images to search: those of the folder `images`, or the packed `gallery`.
-
-    Args:
-        model: embeds the images and the queries.
-        images: a folder; its subfolders are searched too.
-        gallery: "packed", or the name of the split that the export packed.
-        cache: where indexes of folders are kept; empty: ~/.cache/xmkeras/index.
-        say: gets a line of progress at a time; by default it is written to standard error.
-
-    Raises:
-        UserError: both are given, or neither where nothing is packed either; what is given does not exist.
-    """
-    if images and gallery:
-        raise UserError(
-            "Search either a folder, --images=FOLDER, or the packed gallery, --gallery=packed; not both."
-        )
-    if images:
-        return FolderGallery(model, images, cache, say or _to_stderr)
-    if not gallery and model.metadata["gallery"] is None:
-        raise UserError("Say what to search: --images=FOLDER, or --gallery=packed with a model that has one.")
-    return PackedGallery(model, gallery or "packed")
-
-
-def find(
-    gallery: Gallery, *, texts: Sequence[str] = (), images: Sequence[str] = (), top: int = 10
-) -> list[Found]:
+def find(gallery: Gallery, *, texts: Sequence[str] = (), images: Sequence[str] = (), top: int = 10) -> list[Found]:
     """Searches for sentences first, then for the pictures in the files `images`.
 
     Args:
@@ -176,9 +55,7 @@ def find(
         names, scores, valid = gallery.by_images([_read(path) for path in images], top)
         for path, good in zip(images, valid, strict=True):
             if not good:
-                raise UserError(
-                    f"{path} is not an image that can be decoded; use PNG, JPEG, WebP, GIF or BMP."
-                )
+                raise UserError(f"{path} is not an image that can be decoded; use PNG, JPEG, WebP, GIF or BMP.")
         found += [Found(*one, picture=True) for one in zip(images, names, scores, strict=True)]
     return found
 
@@ -208,13 +85,83 @@ def converse(gallery: Gallery, *, top: int = 10, ask: Callable[[str], str] = inp
         print(format_found(found[-1]))
 
 
-def _gallery_files(version_dir: pathlib.Path) -> Mapping[str, str]:
-    """Image files of the packed gallery by id, where the run that was exported still has their list."""
+def write_page(path: str, found: Sequence[Found], gallery: Gallery, *, credit: str = "") -> None:
+    """Writes a web page with a section for each query.
+
+    Args:
+        path: the HTML file.
+        found: what the queries found in `gallery`.
+        gallery: knows the image files of the names.
+        credit: attribution of the pictures; by default that of the gallery.
+
+    Raises:
+        UserError: the page cannot be written.
+    """
+    blank = page.pixels_source(np.full((1, 1, 3), 255, np.uint8))
+
+    def source(file: str) -> str:
+        return page.file_source(file, path) if file else blank
+
+    def hit(name: str, score: float) -> page.Hit:
+        return page.Hit(os.path.basename(name), float(score), source(gallery.path(name)))
+
+    searches = [
+        page.Search(
+            one.query,
+            [hit(*pair) for pair in zip(one.names, one.scores, strict=True)],
+            source(one.query) if one.picture else "",
+        )
+        for one in found
+    ]
     try:
-        files: dict[str, str] = json.loads((version_dir.parent.parent / GALLERY_FILES).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return files
+        page.write_search_page(path, searches, credit=credit or gallery.credit)
+    except OSError as error:
+        raise UserError(f"Cannot write the page {path}: {error.strerror}; choose another --html.") from error
+
+
+def search(
+    directory: str,
+    *,
+    images: str = "",
+    gallery: str = "",
+    texts: Sequence[str] = (),
+    pictures: Sequence[str] = (),
+    top: int = 10,
+    html: str = "",
+    cache: str = "",
+    credit: str = "",
+) -> list[Found]:
+    """The search command: prints what every query finds, and writes a page where `html` names one.
+
+    Without a query it asks for sentences, where a person sits at the terminal.
+
+    Args:
+        directory: a run, its saved_model folder or a version in it.
+        images: folder to search, as for `open_gallery`, like `gallery` and `cache`.
+        texts: sentences to search for.
+        pictures: paths of images to search for.
+        top: results of each query.
+        html: path of the page; empty: none.
+        credit: attribution of the pictures on the page; by default that of the packed gallery.
+
+    Returns:
+        What was found, in the order of the queries.
+
+    Raises:
+        UserError: there is nothing to search for, nothing to search in, or no model.
+    """
+    if not texts and not pictures and not sys.stdin.isatty():
+        raise UserError('Say what to search for: --text="a red heart" or --image=FILE.')
+    opened = open_gallery(SearchModel(directory), images=images, gallery=gallery, cache=cache)
+    if texts or pictures:
+        found = find(opened, texts=texts, images=pictures, top=top)
+        print("\n\n".join(format_found(one) for one in found))
+    else:
+        found = converse(opened, top=top)
+    if html:
+        write_page(html, found, opened, credit=credit)
+        print(f"Page: {html}")
+    return found
 
 
 def _read(path: str) -> bytes:
@@ -222,7 +169,3 @@ def _read(path: str) -> bytes:
         return pathlib.Path(path).expanduser().read_bytes()
     except OSError as error:
         raise UserError(f"Cannot read the image {os.fspath(path)}: {error.strerror}.") from error
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,83 @@
+"""The images that can be searched: a folder embedded once, and the gallery inside the model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.serving.conftest import DIM, SIZE, picture
+from xmkeras.errors import UserError
+from xmkeras.serving.client import SearchModel
+from xmkeras.serving.galleries import open_gallery
+from xmkeras.serving.saved_model import GALLERY_FILES, export_saved_model
+
+TEXTS = ["a red heart", "two dogs"]
+
+
+def test_a_folder_is_ranked_by_the_towers_cosine(exported, model, folder, cache):
+    said: list[str] = []
+    gallery = open_gallery(model, images=str(folder), cache=cache, say=said.append)
+    files = sorted(folder.rglob("*.png"))
+    cosines = exported.text_vectors(TEXTS) @ exported.image_vectors([file.read_bytes() for file in files]).T
+    names, scores = gallery.by_texts(TEXTS, 99)
+    for row in range(len(TEXTS)):
+        order = np.argsort(-cosines[row])
+        assert names[row] == [str(files[place]) for place in order]
+        np.testing.assert_allclose(scores[row], cosines[row][order], atol=1e-5)
+    assert gallery.path(names[0][0]) == names[0][0]
+    assert any("broken.jpg" in line for line in said)
+
+
+def test_a_folder_is_embedded_once(model, folder, tmp_path):
+    said: list[str] = []
+    for _ in range(2):
+        open_gallery(model, images=str(folder), cache=str(tmp_path), say=said.append)
+    assert [line for line in said if line.startswith("Embedding")] == [f"Embedding {folder}: 6 of 6 images"]
+
+
+@pytest.mark.parametrize("name", ["", "packed", "test"])
+def test_the_packed_gallery(exported, model, name):
+    gallery = open_gallery(model, gallery=name)
+    unit = exported.gallery.vectors / np.linalg.norm(exported.gallery.vectors, axis=1, keepdims=True)
+    best = (exported.text_vectors(TEXTS) @ unit.T).argmax(1)
+    names, _ = gallery.by_texts(TEXTS, 3)
+    assert [row[0] for row in names] == exported.gallery.ids[best].tolist()
+    assert gallery.credit == "Drawn by a test"
+
+
+def test_the_packed_gallery_finds_by_picture(exported, model):
+    unit = exported.gallery.vectors / np.linalg.norm(exported.gallery.vectors, axis=1, keepdims=True)
+    best = int((exported.image_vectors([picture(3)]) @ unit.T).argmax())
+    names, scores, valid = open_gallery(model).by_images([picture(3), b"broken"], 1)
+    assert names == [[exported.gallery.ids[best]], [""]]
+    assert scores.shape == (2, 1)
+    np.testing.assert_array_equal(valid, [True, False])
+
+
+def test_image_files_of_a_packed_gallery(exported, tmp_path):
+    files = {str(name): f"{name}.png" for name in exported.gallery.ids[:3]} | {"unknown": "x.png"}
+    options = {"image_size": SIZE, "embedding_dim": DIM, "gallery_split": "validation"}
+    export_saved_model(exported.towers, tmp_path, gallery=exported.gallery, gallery_files=files, **options)
+    assert set(json.loads((tmp_path / GALLERY_FILES).read_text("utf-8"))) == set(exported.gallery.ids[:3])
+    gallery = open_gallery(SearchModel(tmp_path), gallery="validation")
+    assert gallery.path(str(exported.gallery.ids[0])).endswith(f"/{exported.gallery.ids[0]}.png")
+    assert gallery.path(str(exported.gallery.ids[5])) == ""
+    with pytest.raises(UserError, match="gallery 'validation', not 'test'"):
+        open_gallery(SearchModel(tmp_path), gallery="test")
+
+    export_saved_model(exported.towers, tmp_path, image_size=SIZE, embedding_dim=DIM)
+    assert not (tmp_path / GALLERY_FILES).exists()
+    bare = SearchModel(tmp_path)
+    with pytest.raises(UserError, match="export it with --gallery=test"):
+        open_gallery(bare, gallery="test")
+    with pytest.raises(UserError, match="Say what to search"):
+        open_gallery(bare)
+
+
+def test_bad_requests_are_one_sentence(model, folder, cache, tmp_path):
+    with pytest.raises(UserError, match="not both"):
+        open_gallery(model, images=str(folder), gallery="packed")
+    with pytest.raises(UserError, match="missing"):
+        open_gallery(model, images=str(tmp_path / "missing"), cache=cache)
