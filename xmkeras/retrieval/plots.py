@@ -103,18 +103,27 @@ def training_figure(history: "pd.DataFrame") -> Figure | None:
             axes.plot(known["step"], known[column], lw=1.7, label=_short(column), **style, **marks)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         _label(axes, title, "step")
-        axes.legend(
-            frameon=False,
-            fontsize=8.5,
-            ncols=3,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.17),
-            labelcolor=INK,
-        )
+        _legend_below(axes)
     for axes in grid[len(panels) :]:
         axes.remove()
     figure.tight_layout(h_pad=1.5)
     return figure
+
+
+def _legend_below(axes: Axes, columns: int = 3) -> None:
+    lines = axes.get_lines()
+    # matplotlib fills a legend column by column; this reads row by row.
+    order = [number for first in range(columns) for number in range(first, len(lines), columns)]
+    axes.legend(
+        handles=[lines[number] for number in order],
+        ncols=columns,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+        frameon=False,
+        fontsize=8.5,
+        handlelength=3,
+        labelcolor=INK,
+    )
 
 
 def _line_styles(columns: list[str]) -> list[dict[str, Any]]:
