@@ -58,9 +58,7 @@ def plain(value: Any) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("signature")
     parser.add_argument("values", nargs="+", metavar="FILE_OR_TEXT")
     parser.add_argument("--address", default="localhost:8500")

@@ -40,9 +40,7 @@ def call(url: str, signature: str, inputs: dict[str, list[Any]]) -> dict[str, An
         with urllib.request.urlopen(request, timeout=60) as response:
             outputs = json.load(response)["outputs"]
     except urllib.error.HTTPError as error:
-        raise SystemExit(
-            f"The server answered {error.code}: {error.read().decode(errors='replace')}"
-        ) from error
+        raise SystemExit(f"The server answered {error.code}: {error.read().decode(errors='replace')}") from error
     except urllib.error.URLError as error:
         raise SystemExit(f"No server at {url}: {error.reason}") from error
     # The server leaves the name out where a signature has a single output.
@@ -50,16 +48,12 @@ def call(url: str, signature: str, inputs: dict[str, list[Any]]) -> dict[str, An
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("signature")
     parser.add_argument("values", nargs="+", metavar="FILE_OR_TEXT")
     parser.add_argument("--url", default="http://localhost:8501/v1/models/xmkeras:predict")
     args = parser.parse_args()
-    print(
-        json.dumps(call(args.url, args.signature, inputs_of(args.signature, args.values)), ensure_ascii=False)
-    )
+    print(json.dumps(call(args.url, args.signature, inputs_of(args.signature, args.values)), ensure_ascii=False))
 
 
 if __name__ == "__main__":

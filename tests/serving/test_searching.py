@@ -1,8 +1,6 @@
-"""The search command: what it finds, prints, asks and writes."""
+"""What a search finds, prints, asks and writes."""
 
 from __future__ import annotations
-
-import io
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from tests.serving.conftest import picture
 from xmkeras.errors import UserError
 from xmkeras.serving.galleries import open_gallery
-from xmkeras.serving.searching import Found, converse, find, format_found, search, write_page
+from xmkeras.serving.searching import Found, converse, find, format_found, write_page
 
 TEXTS = ["a red heart", "two dogs"]
 
@@ -67,22 +65,10 @@ def test_a_conversation_ends_with_the_input(model):
     assert converse(open_gallery(model), ask=ended) == []
 
 
-def test_the_command_prints_and_writes_a_page(exported, folder, cache, tmp_path, capsys):
-    html, query = str(tmp_path / "found.html"), str(folder / "0.png")
-    found = search(
-        str(exported.directory),
-        images=str(folder),
-        texts=TEXTS,
-        pictures=[query],
-        top=3,
-        html=html,
-        cache=cache,
-        credit="By me",
-    )
-    assert [one.query for one in found] == [*TEXTS, query]
-    printed = capsys.readouterr().out
-    assert all(format_found(one) in printed for one in found)
-    assert f"Page: {html}" in printed
+def test_a_page_has_a_section_for_each_query(model, folder, cache, tmp_path):
+    gallery = open_gallery(model, images=str(folder), cache=cache, say=lambda line: None)
+    found = find(gallery, texts=TEXTS, images=[str(folder / "0.png")], top=3)
+    write_page(str(tmp_path / "found.html"), found, gallery, credit="By me")
     page = (tmp_path / "found.html").read_text("utf-8")
     assert page.count("<section>") == 3
     assert page.count("data:image/png;base64,") == 10
@@ -100,9 +86,3 @@ def test_a_page_of_the_packed_gallery_without_image_files(model, tmp_path):
 def test_a_page_in_the_place_of_a_folder(model, tmp_path):
     with pytest.raises(UserError, match="Cannot write the page"):
         write_page(str(tmp_path), [], open_gallery(model))
-
-
-def test_without_a_query_and_a_terminal_there_is_one_sentence(exported, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(UserError, match="Say what to search for"):
-        search(str(exported.directory))

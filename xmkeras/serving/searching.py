@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from xmkeras.errors import UserError
 from xmkeras.retrieval import page
-from xmkeras.serving.client import SearchModel
 from xmkeras.serving.galleries import Gallery, open_gallery
+
+__all__ = ["Found", "Gallery", "converse", "find", "format_found", "open_gallery", "write_page"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def write_page(path: str, found: Sequence[Found], gallery: Gallery, *, credit: s
         return page.file_source(file, path) if file else blank
 
     def hit(name: str, score: float) -> page.Hit:
-        return page.Hit(os.path.basename(name), float(score), source(gallery.path(name)))
+        return page.Hit(name, float(score), source(gallery.path(name)))
 
     searches = [
         page.Search(
@@ -117,51 +117,6 @@ def write_page(path: str, found: Sequence[Found], gallery: Gallery, *, credit: s
         page.write_search_page(path, searches, credit=credit or gallery.credit)
     except OSError as error:
         raise UserError(f"Cannot write the page {path}: {error.strerror}; choose another --html.") from error
-
-
-def search(
-    directory: str,
-    *,
-    images: str = "",
-    gallery: str = "",
-    texts: Sequence[str] = (),
-    pictures: Sequence[str] = (),
-    top: int = 10,
-    html: str = "",
-    cache: str = "",
-    credit: str = "",
-) -> list[Found]:
-    """The search command: prints what every query finds, and writes a page where `html` names one.
-
-    Without a query it asks for sentences, where a person sits at the terminal.
-
-    Args:
-        directory: a run, its saved_model folder or a version in it.
-        images: folder to search, as for `open_gallery`, like `gallery` and `cache`.
-        texts: sentences to search for.
-        pictures: paths of images to search for.
-        top: results of each query.
-        html: path of the page; empty: none.
-        credit: attribution of the pictures on the page; by default that of the packed gallery.
-
-    Returns:
-        What was found, in the order of the queries.
-
-    Raises:
-        UserError: there is nothing to search for, nothing to search in, or no model.
-    """
-    if not texts and not pictures and not sys.stdin.isatty():
-        raise UserError('Say what to search for: --text="a red heart" or --image=FILE.')
-    opened = open_gallery(SearchModel(directory), images=images, gallery=gallery, cache=cache)
-    if texts or pictures:
-        found = find(opened, texts=texts, images=pictures, top=top)
-        print("\n\n".join(format_found(one) for one in found))
-    else:
-        found = converse(opened, top=top)
-    if html:
-        write_page(html, found, opened, credit=credit)
-        print(f"Page: {html}")
-    return found
 
 
 def _read(path: str) -> bytes:
