@@ -75,9 +75,12 @@ def test_a_written_flagfile_repeats_the_config(tmp_path: pathlib.Path):
     ],
 )
 def test_mistakes_are_one_sentence(argv: list[str], words: list[str]):
+    def parse_all() -> None:
+        config = flags.parse(argv).config
+        flags.load_method(config.method).Params(**config.method_params)
+
     with pytest.raises(UserError) as error:
-        command = flags.parse(argv)
-        flags.load_method(command.config.method).Params(**command.config.method_params)
+        parse_all()
     message = str(error.value)
     assert "\n" not in message
     for word in words:

@@ -1,4 +1,4 @@
-"""The commands as processes: killed and restarted, interrupted, and answered with one sentence when something is wrong."""
+"""The commands as processes: killed and restarted, interrupted, and stopped by mistakes with one sentence."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_sigkill_at_a_random_step_and_during_a_save_costs_no_bit(table: pathlib.
     assert 0 < steps_of(cut)[-1] < STEPS
     reached = steps_of(cut)[-1]
     for _attempt in range(5):
-        kill_when(command(table, cut), lambda: is_saving(cut) and steps_of(cut)[-1] > reached)
+        kill_when(command(table, cut), lambda past=reached: is_saving(cut) and steps_of(cut)[-1] > past)
         if is_saving(cut):
             break
         reached = steps_of(cut)[-1]
@@ -96,10 +96,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(table: pathlib.Path, tmp_path: pathl
     assert process.returncode == 130, err
     assert f"--flagfile={run / 'flags.cfg'}" in out
     saved = steps_of(run)[-1]
-    again = run_to_end([sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", f"--steps={saved + 2}"])
+    again = run_to_end(
+        [sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", f"--steps={saved + 2}"]
+    )
     assert again.returncode == 0, again.stderr
     assert steps_of(run)[-1] == saved + 2
-    finished = run_to_end([sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", f"--steps={saved + 2}"])
+    finished = run_to_end(
+        [sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", f"--steps={saved + 2}"]
+    )
     assert finished.returncode == 0
     assert "finished" in finished.stdout
     other = run_to_end([sys.executable, "-m", "xmkeras.train", f"--flagfile={run / 'flags.cfg'}", "--embedding_dim=8"])

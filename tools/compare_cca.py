@@ -1,9 +1,10 @@
 """Trains a flagfile with several seeds and holds it against regularised CCA on the same photographs, in one run.
 
-    python -m tools.compare_cca --flagfile=flags/cmpm_photos.cfg --table=pairs.jsonl --weights=mobilenet_notop.weights.h5
+    python -m tools.compare_cca --flagfile=flags/cmpm_photos.cfg --table=pairs.jsonl --weights=mobilenet.weights.h5
 
-Both see the same table, split and ImageNet features; everything either leaves open is chosen on validation, and the
-test split is ranked once a seed. The difference of rsum is resampled over images with their captions (paired bootstrap).
+Both see the same table, split and ImageNet features; whatever either leaves open is chosen on validation, and the
+test split is ranked once a seed. The difference of rsum is resampled over images with their captions (paired
+bootstrap).
 """
 
 from __future__ import annotations
@@ -52,13 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         trained.append((protocols.rank_both_ways(*sets), sets))
     (_, (images, texts)) = trained[0]
     baseline = _cca(options, images.ids)
-    rows = {f"trained, seed {seed}": _recalls(found) for seed, (found, _) in zip(options.seeds.split(","), trained, strict=True)}
+    rows = {
+        f"trained, seed {seed}": _recalls(found)
+        for seed, (found, _) in zip(options.seeds.split(","), trained, strict=True)
+    }
     rows["CCA"] = _recalls(baseline)
     table = pd.DataFrame(rows).T
     print(table.round(1).to_string())
     own = [_by_image(found, images.ids, texts.ids) for found, _ in trained]
     linear = _by_image(baseline, images.ids, texts.ids)
-    differences = {f"seed {s}": metrics.paired_bootstrap(o, linear) for s, o in zip(options.seeds.split(","), own, strict=True)}
+    differences = {
+        f"seed {s}": metrics.paired_bootstrap(o, linear) for s, o in zip(options.seeds.split(","), own, strict=True)
+    }
     differences["mean of seeds"] = metrics.paired_bootstrap(np.mean(own, axis=0), linear)
     for name, difference in differences.items():
         print(f"rsum, trained - CCA, {name}: {difference}")

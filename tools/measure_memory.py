@@ -2,8 +2,8 @@
 
     python -m tools.measure_memory --rows=100000 --folder=FOLDER
 
-Writes small PNG files and a CSV into FOLDER (kept, so that a second call measures at once), runs the commands on them as a
-user would, and samples the resident memory of their processes.
+Writes small PNG files and a CSV into FOLDER (kept, so that a second call measures at once), runs the commands on them
+as a user would, and samples the resident memory of their processes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if status:
             return status
         quarter = [int(np.max(part)) for part in np.array_split(np.array(samples), 4)]
-        rows.append({"command": name, "seconds": round(seconds), **{f"MiB, quarter {n}": q for n, q in enumerate(quarter, 1)}})
+        rows.append(
+            {"command": name, "seconds": round(seconds), **{f"MiB, quarter {n}": q for n, q in enumerate(quarter, 1)}}
+        )
     print(pd.DataFrame(rows).to_string(index=False))
     return 0
 

@@ -78,9 +78,7 @@ def build_vocabulary(config: Config, train: RowTable, vectors: WordVectors | Non
     return Vocabulary.build(captions_of(train), min_count=config.data.min_count, extra_words=extra)
 
 
-def build_method(
-    config: Config, vocabulary: Vocabulary, num_labels: int, vectors: WordVectors | None = None
-) -> Method:
+def build_method(config: Config, vocabulary: Vocabulary, num_labels: int, vectors: WordVectors | None = None) -> Method:
     """Towers and method with fresh weights; call it inside the strategy's scope."""
     options = dataclasses.asdict(config.model)
     del options["word_vectors"]

@@ -47,9 +47,7 @@ class DataConfig:
 class ModelConfig:
     """The two towers."""
 
-    image_tower: str = option(
-        "mobilenet", "image backbone", ("mobilenet", "resnet50", "resnet101", "resnet152")
-    )
+    image_tower: str = option("mobilenet", "image backbone", ("mobilenet", "resnet50", "resnet101", "resnet152"))
     image_width: float = option(1.0, "width multiplier of a MobileNet")
     image_weights: str = option("none", "none, imagenet (needs the network) or a path of a weights file")
     image_dropout: float = option(0.0, "dropout on the pooled image feature")
@@ -87,13 +85,15 @@ class TrainConfig:
     plateau_patience: int = option(5, "evaluations without improvement before --schedule=plateau decays")
     final_rate: float = option(0.0, "share of the peak rate that --schedule=cosine and plateau end at")
     weight_decay: float = option(0.0, "decoupled weight decay of matrices and convolutions")
-    group: tuple[str, ...] = option((), "optimizer group, 'REGEX lr=10x optimizer=sgd weight_decay=0'; repeatable, none takes back earlier ones")
-    stage: tuple[str, ...] = option((), "training stage, 'epochs=15 lr=2e-4 frozen=REGEX'; repeatable, in order, none takes back earlier ones")
+    group: tuple[str, ...] = option(
+        (), "optimizer group, 'REGEX lr=10x optimizer=sgd weight_decay=0'; repeatable, none takes back earlier ones"
+    )
+    stage: tuple[str, ...] = option(
+        (), "training stage, 'epochs=15 lr=2e-4 frozen=REGEX'; repeatable, in order, none takes back earlier ones"
+    )
     clip_norm: float = option(0.0, "global norm to which gradients are clipped; 0: off")
     ema: float = option(0.0, "decay of the moving average of weights that evaluation and export use; 0: off")
-    precision: str = option(
-        "float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16")
-    )
+    precision: str = option("float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16"))
     devices: str = option("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
     synchronized_batch_norm: bool = option(True, "batch norm sees the batch of all replicas")
     jit_compile: str = option("auto", "XLA for the image tower; auto: on GPUs only", ("auto", "on", "off"))

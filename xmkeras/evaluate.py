@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from xmkeras import flags, jobs
+from xmkeras import flags
 from xmkeras.config import option
 from xmkeras.retrieval.tables import format_table
 from xmkeras.run import RunDirectory
@@ -27,6 +27,8 @@ def main(argv: Sequence[str]) -> int:
     """Evaluates what the flags describe; returns the exit status."""
     command = flags.parse_for_run(argv, EvaluateOptions)
     run = RunDirectory.existing(command.config.train.run)
+    from xmkeras import jobs  # TensorFlow loads once the flags are known to be good
+
     options = command.options
     measured, report = jobs.evaluate(command.config, run, options.split, ties=options.ties, output=options.output)
     print(format_table(measured.results))

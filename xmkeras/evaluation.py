@@ -83,7 +83,10 @@ class Evaluator:
         return images, texts.take(self._readable) if missing else texts
 
     def measure(self, ties: Ties = "pessimistic") -> Measured:
-        """Embeds the split and ranks it both ways; identities count by label, class-labelled sets add Reed's protocol."""
+        """Embeds the split and ranks it both ways.
+
+        Items of one identity are all right answers; sets labelled by class are measured by Reed's protocol too.
+        """
         images, texts = self.embed()
         captions = np.array(assembly.captions_of(self.table), dtype=object)[self._readable]
         relevance: Relevance = "label" if self.table.label_kind == "identity" else "id"

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from xmkeras import flags, jobs
+from xmkeras import flags
 from xmkeras.config import option
 from xmkeras.run import RunDirectory
 
@@ -24,6 +24,8 @@ def main(argv: Sequence[str]) -> int:
     """Exports what the flags describe; returns the exit status."""
     command = flags.parse_for_run(argv, ExportOptions)
     run = RunDirectory.existing(command.config.train.run)
+    from xmkeras import jobs  # TensorFlow loads once the flags are known to be good
+
     options = command.options
     directory = jobs.export(command.config, run, options.gallery, top_k=options.top_k, output=options.output)
     print(f"SavedModel: {directory}")

@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
-# Before anything imports TensorFlow: its start-up notes would bury the one sentence that a command has to say.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import xmkeras
+from xmkeras import quiet
 from xmkeras.config import Config, DataConfig, ModelConfig, TrainConfig
 from xmkeras.errors import UserError
 
@@ -57,6 +55,7 @@ def load_method(name: str) -> Any:
     """
     if name not in method_names():
         raise UserError(f"Unknown method {name!r}; choose one of: {', '.join(method_names())}.")
+    quiet.import_tensorflow()
     return importlib.import_module(f"xmkeras.methods.{name}").METHOD
 
 

@@ -203,9 +203,7 @@ def _seed(config: Config) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _vocabulary(
-    config: Config, run: RunDirectory, rows: RowTable, vectors: WordVectors | None
-) -> Vocabulary:
+def _vocabulary(config: Config, run: RunDirectory, rows: RowTable, vectors: WordVectors | None) -> Vocabulary:
     if run.vocabulary_file.is_file():
         return Vocabulary.load(run.vocabulary_file)
     vocabulary = assembly.build_vocabulary(config, rows, vectors)
@@ -218,9 +216,7 @@ def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _stage_features(
-    config: Config, run: RunDirectory, rows: RowTable, method: Method
-) -> np.ndarray | None:
+def _stage_features(config: Config, run: RunDirectory, rows: RowTable, method: Method) -> np.ndarray | None:
     """Cached features for a stage whose image backbone is frozen and whose augmentation is at most a flip."""
     backbone = method.towers.image_backbone
     augmentation = data_images.parse_augmentation(config.data.augment)

@@ -94,7 +94,10 @@ class RunDirectory:
             self._check_same(config, data_fingerprint)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "flags.cfg", to_flagfile(config))
-        write_text(self.path / "environment.json", json.dumps(_environment(config, data_fingerprint) | {"credit": credit}, indent=1))
+        write_text(
+            self.path / "environment.json",
+            json.dumps(_environment(config, data_fingerprint) | {"credit": credit}, indent=1),
+        )
         write_text(self.config_file, json.dumps(config.as_flags(), indent=1))
 
     def clear(self) -> None:
@@ -165,4 +168,6 @@ def write_text(path: pathlib.Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}; free some space or choose another --run.") from error
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; free some space or choose another --run."
+        ) from error

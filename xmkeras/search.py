@@ -1,4 +1,4 @@
-"""`python -m xmkeras.search --model=DIR --images=FOLDER --text="a red heart"`: finds images for sentences and pictures."""
+"""`python -m xmkeras.search --model=DIR --images=FOLDER --text="a red heart"`: finds images for what is asked."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from xmkeras import flags
+from xmkeras import flags, quiet
 from xmkeras.config import option
 from xmkeras.errors import UserError
-from xmkeras.serving import searching
-from xmkeras.serving.client import SearchModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +33,15 @@ def main(argv: Sequence[str]) -> int:
     asks = bool(options.text or options.image)
     if not asks and not sys.stdin.isatty():
         raise UserError('Search for what? Pass --text="a red heart" or --image=FILE.')
+    quiet.import_tensorflow()
+    from xmkeras.serving import galleries, searching
+    from xmkeras.serving.client import SearchModel
+
     model = SearchModel(options.model)
-    gallery = searching.open_gallery(model, images=options.images, gallery=options.gallery, cache=options.index)
+    gallery = galleries.open_gallery(model, images=options.images, gallery=options.gallery, cache=options.index)
     if asks:
         found = searching.find(gallery, texts=options.text, images=options.image, top=options.top)
-        print("\n".join(map(searching.format_found, found)))
+        print("\n\n".join(map(searching.format_found, found)))
     else:
         found = searching.converse(gallery, top=options.top)
     if options.html:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from xmkeras import flags, jobs
+from xmkeras import flags
 from xmkeras.run import RunDirectory
+
+if TYPE_CHECKING:
+    from xmkeras.training.loop import Result
 
 
 def main(argv: Sequence[str]) -> int:
     """Trains what the flags describe; returns the exit status."""
     command = flags.parse(argv)
     run = RunDirectory.of(command.config, argv)
+    from xmkeras import jobs  # TensorFlow loads once the flags are known to be good
+
     result = jobs.train(run.named_in(command.config), run)
     again = f"python -m xmkeras.train --flagfile={run.path / 'flags.cfg'}"
     if result.ending == "interrupted":
@@ -23,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _best(metric: str, result: object) -> str:
+def _best(metric: str, result: Result) -> str:
     step, value = result.best_step, result.best_value
     return f"; best validation {metric} {value:.1f} at step {step}" if step is not None else ""
 

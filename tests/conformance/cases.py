@@ -59,7 +59,9 @@ def _draw(path: pathlib.Path, hue: int, shape: str, shift: int) -> None:
     image.save(path)
 
 
-def random_batches(count: int, size: int, *, image_size: int, vocabulary: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
+def random_batches(
+    count: int, size: int, *, image_size: int, vocabulary: int, seed: int = 0
+) -> list[dict[str, np.ndarray]]:
     """`count` batches of `size` random pairs, two of them of one label, as the pipeline would make them."""
     generator = np.random.default_rng(seed)
     batches = []

@@ -1,4 +1,4 @@
-"""Takes SGD steps on the devices given and writes the variables: `python replica_steps.py DEVICES TOWERS STEPS OUT FLAGS...`.
+"""Takes SGD steps on the devices given and writes the changes: `replica_steps DEVICES TOWERS STEPS OUT FLAGS...`.
 
 A process of its own, because the strategy has to be made before TensorFlow is used, once.
 """

@@ -17,7 +17,9 @@ from xmkeras.training.checkpoints import Checkpoints
 OVERFIT_STEPS = 120
 
 
-def train(name: str, tmp_path: pathlib.Path, *more: str, run: str = "run", splits: tuple[str, ...] = ("train",)) -> RunDirectory:
+def train(
+    name: str, tmp_path: pathlib.Path, *more: str, run: str = "run", splits: tuple[str, ...] = ("train",)
+) -> RunDirectory:
     """Trains a case on eight pairs a split and returns its run."""
     table = tmp_path / "pairs" / "pairs.csv"
     if not table.exists():
@@ -72,11 +74,18 @@ def test_half_precision_stays_finite(name: str, precision: str, tmp_path: pathli
 
 @pytest.mark.parametrize("name", METHODS)
 def test_resume_is_bit_equal(name: str, tmp_path: pathlib.Path):
-    options = ("--save_every=3", "--augment=flip,crop", "--dropout=0.2", "--word_dropout=0.1", "--ema=0.9", "--schedule=cosine")
+    options = (
+        "--save_every=3",
+        "--augment=flip,crop",
+        "--dropout=0.2",
+        "--word_dropout=0.1",
+        "--ema=0.9",
+        "--schedule=cosine",
+    )
     whole = train(name, tmp_path, "--steps=8", *options, run="whole")
     config = whole.config()
 
-    class Cut(Exception):
+    class CutError(Exception):
         pass
 
     saves = Checkpoints.save
@@ -84,12 +93,12 @@ def test_resume_is_bit_equal(name: str, tmp_path: pathlib.Path):
     def save_then_die(self: Checkpoints, step: int, *args, **kwargs):
         saves(self, step, *args, **kwargs)
         if step == 3:
-            raise Cut
+            raise CutError
 
     cut = RunDirectory(tmp_path / "cut")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", save_then_die)
-        with pytest.raises(Cut):
+        with pytest.raises(CutError):
             jobs.train(cut.named_in(config), cut)
     assert Checkpoints(cut.checkpoints).steps() == [3]
     keras.utils.clear_session()

@@ -86,17 +86,17 @@ def test_a_run_in_two_parts_is_the_run_in_one(cut: int, tmp_path: pathlib.Path):
     evaluate = lambda step: {"rsum": -float(step)}  # noqa: E731 (worse every time, so that the plateau acts)
     _, whole = _run(tmp_path / "whole", *stages, options=options, evaluate=evaluate)
 
-    class Cut(Exception):
+    class CutError(Exception):
         pass
 
     class Ending(Batches):
         def iterate(self, start_step, distribute):
             for number, batch in enumerate(super().iterate(start_step, distribute), start_step):
                 if number == cut:
-                    raise Cut
+                    raise CutError
                 yield batch
 
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         _run(tmp_path / "parts", *stages, options=options, evaluate=evaluate, batches=Ending())
     result, parts = _run(tmp_path / "parts", *stages, options=options, evaluate=evaluate)
     assert result.step == 9
@@ -132,7 +132,7 @@ def test_a_nan_names_step_term_and_row_and_leaves_the_checkpoint_whole(log_every
 
 def test_an_unknown_best_metric_lists_those_there_are(tmp_path: pathlib.Path):
     options = dataclasses.replace(OPTIONS, best_metric="beauty")
-    with pytest.raises(UserError, match="beauty.*rsum"):
+    with pytest.raises(UserError, match=r"beauty.*rsum"):
         _run(tmp_path, "steps=5", evaluate=lambda step: {"rsum": 1.0}, options=options)
 
 

