@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,6 +20,9 @@ Batch = dict[str, tf.Tensor]
 Tokenize = Callable[[Any], tf.Tensor]
 
 _FOREVER = np.iinfo(np.int64).max
+# Python functions here are pure, and declared so: under `enable_op_determinism` one stateful op anywhere in a
+# pipeline (a Python function, a table lookup) makes tf.data drop all of its parallelism and prefetching.
+_python = functools.partial(tf.numpy_function, stateful=False)
 _graph = tf.autograph.experimental.do_not_convert  # plain tensor code: nothing for AutoGraph to convert
 
 
@@ -26,8 +30,8 @@ class TrainingBatches:
     """The batches of a training run: a batch is a function of the seed, the step and the broken rows.
 
     Rows whose image cannot be read are found when they come up, named in the log, and replaced from then on
-    by the sampler's next good row. What replaces a row does not depend on when it was found, so a run that was
-    cut at any step and goes on with the saved `bad_rows` sees the same batches as one that was not cut.
+    by the sampler's next good row. What replaces a row does not depend on when it was found, so a run that
+    was cut at any step and goes on with the saved `bad_rows` sees the same batches as one that was not.
 
     Args:
         table: the training split.
@@ -151,7 +155,7 @@ class TrainingBatches:
 
         @_graph
         def in_graph(step: tf.Tensor) -> Batch:
-            columns = dict(zip(types, tf.numpy_function(plan, [step], list(types.values())), strict=True))
+            columns = dict(zip(types, _python(plan, [step], list(types.values())), strict=True))
             for name, column in columns.items():
                 column.set_shape((self._sampler.batch_size, *shapes.get(name, ())))
             return columns
@@ -159,7 +163,7 @@ class TrainingBatches:
         return in_graph
 
     def _read(self, example: Batch) -> Batch:
-        return {**example, "image": self._table.read_image(example["row"])}
+        return {**example, "image": _read_image(self._table, example["row"])}
 
     def _decode(self, example: Batch) -> Batch:
         seed = tf.stack([tf.constant(self._seed, tf.int64), example["position"]])
@@ -189,13 +193,9 @@ class TrainingBatches:
     def _fault_of(self, row: int) -> str:
         """What is wrong with the image of a row; "" when nothing is."""
         if self._features is not None:
-            return (
-                "it could not be read when the features were made."
-                if np.isnan(self._features[row]).any()
-                else ""
-            )
+            return "it could not be read when the features were made." if np.isnan(self._features[row]).any() else ""
         try:
-            images.load(self._table.read_image(tf.constant(row, tf.int64)), self._image_size)
+            images.load(_read_image(self._table, tf.constant(row, tf.int64)), self._image_size)
         except tf.errors.OpError as error:
             text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\].*|assertion failed: ", "", error.message.split("\n")[0])
             return text.strip(" []'")
@@ -217,7 +217,7 @@ def image_batches(
 
     @_graph
     def read(row: tf.Tensor) -> Batch:
-        return {"image": table.read_image(row), "row": row}
+        return {"image": _read_image(table, row), "row": row}
 
     @_graph
     def decode(example: Batch) -> Batch:
@@ -245,14 +245,12 @@ def caption_batches(table: RowTable, *, tokenize: Tokenize, batch_size: int) -> 
     def plan(start: np.ndarray) -> tuple[np.ndarray, ...]:
         numbers = np.arange(int(start), min(int(start) + batch_size, len(row_of_caption)))
         rows = row_of_caption[numbers]
-        texts = [
-            table.captions[row][at].encode() for row, at in zip(rows, numbers - first[rows], strict=True)
-        ]
+        texts = [table.captions[row][at].encode() for row, at in zip(rows, numbers - first[rows], strict=True)]
         return np.array(texts, object), rows, table.image_index[rows], table.labels[rows]
 
     @_graph
     def in_graph(start: tf.Tensor) -> Batch:
-        columns = tf.numpy_function(plan, [start], [tf.string, tf.int64, tf.int64, tf.int64])
+        columns = _python(plan, [start], [tf.string, tf.int64, tf.int64, tf.int64])
         for column in columns:
             column.set_shape((None,))
         batch = dict(zip(("text", "row", "image_id", "label"), columns, strict=True))
@@ -260,6 +258,13 @@ def caption_batches(table: RowTable, *, tokenize: Tokenize, batch_size: int) -> 
 
     starts = tf.data.Dataset.range(0, len(row_of_caption), batch_size)
     return starts.map(in_graph).prefetch(2).with_options(_options())
+
+
+def _read_image(table: RowTable, row: tf.Tensor) -> tf.Tensor:
+    """The encoded image of a row, int64 scalar -> string scalar."""
+    if table.image_paths is not None:
+        return table.read_image(row)
+    return tf.ensure_shape(_python(table.read_bytes, [row], tf.string), ())
 
 
 def _options() -> tf.data.Options:

@@ -6,7 +6,7 @@ Only core TensorFlow ops, so that an exported model can use it in any process. E
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 
 import tensorflow as tf
 
@@ -53,13 +53,14 @@ def decode(data: tf.Tensor, *, max_pixels: int = MAX_PIXELS, window: tf.Tensor |
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})
 def _decode_rare(data: tf.Tensor, head: tf.Tensor, kind: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """GIF, WebP and BMP, kept out of line: inlined, their many small ops would slow every PNG and JPEG."""
-    branches: list[Callable[[], tf.Tensor]] = [
-        lambda: _decode_gif(data, max_pixels),
-        lambda: _decode_webp(data, head, max_pixels),
-        lambda: _decode_bmp(data, head, max_pixels),
-        _refuse,
-    ]
-    return tf.switch_case(kind - headers.GIF, branches)
+    # Nested, not `switch_case`: tf.data takes that op for stateful, and gives up its parallelism for it under
+    # `enable_op_determinism`.
+    bmp = functools.partial(_decode_bmp, data, head, max_pixels)
+    webp = functools.partial(_decode_webp, data, head, max_pixels)
+    gif = functools.partial(_decode_gif, data, max_pixels)
+    bmp_or_fail = functools.partial(tf.cond, kind == headers.BMP, bmp, _refuse)
+    webp_or_later = functools.partial(tf.cond, kind == headers.WEBP, webp, bmp_or_fail)
+    return tf.cond(kind == headers.GIF, gif, webp_or_later)
 
 
 def orient(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -158,9 +159,7 @@ def _decode_webp(data: tf.Tensor, head: tf.Tensor, max_pixels: int) -> tf.Tensor
         frame = animations.first_webp_frame(data, size)
         return _on_canvas(still(_checked(frame.data, frame.canvas, max_pixels)), frame)
 
-    return tf.cond(
-        animations.is_animated_webp(head), animated, lambda: still(_checked(data, size, max_pixels))
-    )
+    return tf.cond(animations.is_animated_webp(head), animated, lambda: still(_checked(data, size, max_pixels)))
 
 
 def _on_canvas(image: tf.Tensor, frame: animations.Frame) -> tf.Tensor:
@@ -184,6 +183,4 @@ def _decode_bmp(data: tf.Tensor, head: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
     # The fourth channel is alpha only where a version 4 or 5 header has a mask for it; else it is padding.
     has_alpha = (bits == 32) & (info_bytes >= 108) & (headers.little(head, 66, 4) > 0)
-    return tf.cond(
-        bits == 8, colours, lambda: tf.cond(has_alpha, lambda: on_white(image), lambda: image[..., :3])
-    )
+    return tf.cond(bits == 8, colours, lambda: tf.cond(has_alpha, lambda: on_white(image), lambda: image[..., :3]))

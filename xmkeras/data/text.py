@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from xmkeras.errors import UserError
@@ -45,9 +46,7 @@ class Vocabulary:
         self.words = list(words)
         if len(set(self.words)) < len(self.words):
             twice = collections.Counter(self.words).most_common(1)[0][0]
-            raise UserError(
-                f"The vocabulary holds the word {twice!r} twice; build it again from the captions."
-            )
+            raise UserError(f"The vocabulary holds the word {twice!r} twice; build it again from the captions.")
         for word in self.words:
             if word.split() != [word]:
                 raise UserError(f"The vocabulary holds {word!r}, which is not one word; build it again.")
@@ -132,13 +131,17 @@ def _count_words(captions: Iterable[str]) -> collections.Counter[str]:
     return collections.Counter({word.decode("utf-8"): count for word, count in counts.items()})
 
 
+def _hashes(words: tf.Tensor) -> tf.Tensor:
+    return tf.strings.to_hash_bucket_fast(words, 2**62)
+
+
 @keras.saving.register_keras_serializable(package="xmkeras")
 class Tokenizer(keras.layers.Layer):
     """Strings (batch,) -> int32 ids (batch, length): START, then one id a word, zeros behind.
 
     The length is that of the longest text, at most `max_tokens`, rounded up to a multiple of
     `pad_to_multiple` (few lengths, few shapes to compile). There is no end token: the CMPM release drops it
-    before its encoder. Core TensorFlow ops only; the table is saved with the model.
+    before its encoder. Core, stateless TensorFlow ops only: nothing that an export has to track.
 
     Args:
         vocabulary: a `Vocabulary`, or its words in the order of their ids.
@@ -155,9 +158,7 @@ class Tokenizer(keras.layers.Layer):
     ) -> None:
         super().__init__(**{"name": "tokenizer", "trainable": False, **kwargs})
         if max_tokens < 1 or pad_to_multiple < 1:
-            raise UserError(
-                f"max_tokens={max_tokens} and pad_to_multiple={pad_to_multiple} must be at least 1."
-            )
+            raise UserError(f"max_tokens={max_tokens} and pad_to_multiple={pad_to_multiple} must be at least 1.")
         self.words = list(vocabulary.words if isinstance(vocabulary, Vocabulary) else vocabulary)
         self.max_tokens = max_tokens
         self.pad_to_multiple = pad_to_multiple
@@ -165,10 +166,14 @@ class Tokenizer(keras.layers.Layer):
         # Not the layer's own conversion: it would take a list of str for a structure of inputs.
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
+        # Not a lookup table: those are stateful, which costs tf.data its parallelism under op determinism, and
+        # resources, which an export has to track. A sorted array of hashes finds a word as fast.
         with tf.init_scope():
-            ids = tf.range(SPECIAL, SPECIAL + len(self.words), dtype=tf.int64)
-            keys = tf.constant(self.words, tf.string, shape=(len(self.words),))
-            self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, ids), UNK)
+            hashes = _hashes(tf.constant(self.words, tf.string, shape=(len(self.words),))).numpy()
+        order = np.argsort(hashes)
+        self._sorted_hashes = hashes[order]
+        self._sorted_words = np.array(self.words, object)[order]
+        self._sorted_ids = (SPECIAL + order).astype(np.int32)
         self.built = True
 
     @property
@@ -182,12 +187,21 @@ class Tokenizer(keras.layers.Layer):
 
     def call(self, texts: Any) -> tf.Tensor:
         words = self.tokenize(texts)[:, : self.max_tokens - 1]
-        ids = words.with_flat_values(tf.cast(self.table.lookup(words.flat_values), tf.int32))
+        ids = words.with_flat_values(self._look_up(words.flat_values))
         count = words.nrows()
         padded = tf.concat([tf.fill([count, 1], START), ids], axis=1).to_tensor(PAD)
         width = tf.shape(padded)[1]
         length = -(-tf.maximum(width, 1) // self.pad_to_multiple) * self.pad_to_multiple
         return tf.pad(padded, [[0, 0], [0, length - width]], constant_values=PAD)
+
+    def _look_up(self, words: tf.Tensor) -> tf.Tensor:
+        """The ids of words, strings (n,) -> int32 (n,)."""
+        if not self.words:
+            return tf.fill(tf.shape(words), UNK)
+        at = tf.searchsorted(tf.constant(self._sorted_hashes), _hashes(words))
+        at = tf.minimum(at, len(self.words) - 1)
+        known = tf.gather(tf.constant(self._sorted_words, tf.string), at) == words
+        return tf.where(known, tf.gather(tf.constant(self._sorted_ids), at), UNK)
 
     def compute_output_spec(self, texts: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor((texts.shape[0], None), "int32")
