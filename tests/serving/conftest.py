@@ -104,11 +104,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         embedding_dim=DIM,
         gallery=gallery,
         gallery_split="test",
+        gallery_files={**{str(name): f"{name}.png" for name in gallery.ids[:3]}, "unknown": "x.png"},
         top_k=4,
         max_pixels=MAX_PIXELS,
         credit="Drawn by a test",
     )
     return Exported(directory, towers, gallery)
+
+
+@pytest.fixture(scope="session")
+def bare(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> SearchModel:
+    """The same model without a gallery."""
+    directory = tmp_path_factory.mktemp("bare")
+    export_saved_model(exported.towers, directory, image_size=SIZE, embedding_dim=DIM)
+    return SearchModel(directory)
 
 
 @pytest.fixture(scope="session")

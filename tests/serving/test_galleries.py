@@ -7,11 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from tests.serving.conftest import DIM, SIZE, picture
+from tests.serving.conftest import picture
 from xmkeras.errors import UserError
-from xmkeras.serving.client import SearchModel
 from xmkeras.serving.galleries import open_gallery
-from xmkeras.serving.saved_model import GALLERY_FILES, export_saved_model
+from xmkeras.serving.saved_model import GALLERY_FILES
 
 TEXTS = ["a red heart", "two dogs"]
 
@@ -56,20 +55,17 @@ def test_the_packed_gallery_finds_by_picture(exported, model):
     np.testing.assert_array_equal(valid, [True, False])
 
 
-def test_image_files_of_a_packed_gallery(exported, tmp_path):
-    files = {str(name): f"{name}.png" for name in exported.gallery.ids[:3]} | {"unknown": "x.png"}
-    options = {"image_size": SIZE, "embedding_dim": DIM, "gallery_split": "validation"}
-    export_saved_model(exported.towers, tmp_path, gallery=exported.gallery, gallery_files=files, **options)
-    assert set(json.loads((tmp_path / GALLERY_FILES).read_text("utf-8"))) == set(exported.gallery.ids[:3])
-    gallery = open_gallery(SearchModel(tmp_path), gallery="validation")
-    assert gallery.path(str(exported.gallery.ids[0])).endswith(f"/{exported.gallery.ids[0]}.png")
+def test_image_files_of_a_packed_gallery(exported, model):
+    known = [str(name) for name in exported.gallery.ids[:3]]
+    assert set(json.loads((exported.directory / GALLERY_FILES).read_text("utf-8"))) == set(known)
+    gallery = open_gallery(model)
+    assert gallery.path(known[0]).endswith(f"/{known[0]}.png")
     assert gallery.path(str(exported.gallery.ids[5])) == ""
-    with pytest.raises(UserError, match="gallery 'validation', not 'test'"):
-        open_gallery(SearchModel(tmp_path), gallery="test")
 
-    export_saved_model(exported.towers, tmp_path, image_size=SIZE, embedding_dim=DIM)
-    assert not (tmp_path / GALLERY_FILES).exists()
-    bare = SearchModel(tmp_path)
+
+def test_a_gallery_that_is_not_there_is_one_sentence(model, bare):
+    with pytest.raises(UserError, match="gallery 'test', not 'train'"):
+        open_gallery(model, gallery="train")
     with pytest.raises(UserError, match="export it with --gallery=test"):
         open_gallery(bare, gallery="test")
     with pytest.raises(UserError, match="Say what to search"):

@@ -15,7 +15,7 @@ from tests.serving.conftest import DIM, MAX_PIXELS, SIZE, small_towers
 from xmkeras.data.text import Tokenizer
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.serving.saved_model import METADATA_FILE, export_saved_model, fingerprint
+from xmkeras.serving.saved_model import GALLERY_FILES, METADATA_FILE, export_saved_model, fingerprint
 from xmkeras.serving.signatures import Signatures, named_weights
 
 
@@ -93,7 +93,9 @@ def test_an_export_replaces_the_old_one_or_leaves_it_whole(exported, tmp_path, m
     assert json.loads((version / METADATA_FILE).read_text("utf-8"))["credit"] == "first"
     assert [path.name for path in version.parent.iterdir()] == ["1"]
 
+    (tmp_path / GALLERY_FILES).write_text("{}")
     export(exported.towers, tmp_path, credit="third")
+    assert not (tmp_path / GALLERY_FILES).exists()
     assert json.loads((version / METADATA_FILE).read_text("utf-8"))["credit"] == "third"
     assert [path.name for path in version.parent.iterdir()] == ["1"]
 
