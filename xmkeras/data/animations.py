@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from xmkeras.data.headers import check, little
+from xmkeras.data.headers import check, little, part
 
 _EXTENSION, _GRAPHIC_CONTROL, _DESCRIPTOR = 0x21, 0xF9, 0x2C
 _WEBP_ANIMATED = 0x02
+_MOST_BLOCKS = 1 << 16  # of at most 255 bytes each; without a bound a file of tiny ones would take minutes
 _BYTES = [bytes([value]) for value in range(256)]
 
 
@@ -42,9 +43,13 @@ def _encoded(values: tf.Tensor) -> tf.Tensor:
 def _after_blocks(values: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """The position behind a chain of GIF data blocks (length byte, data) that ends in an empty one."""
     (last,) = tf.while_loop(
-        lambda at: values[at] > 0, lambda at: (at + 1 + tf.cast(values[at], tf.int32),), (start,)
+        lambda at: values[at] > 0,
+        lambda at: (at + 1 + tf.cast(values[at], tf.int32),),
+        (start,),
+        maximum_iterations=_MOST_BLOCKS,
     )
-    return last + 1
+    with tf.control_dependencies([check(values[last] == 0, "This GIF has too many blocks.")]):
+        return last + 1
 
 
 def _palette_bytes(flags: tf.Tensor) -> tf.Tensor:
@@ -86,17 +91,17 @@ def first_gif_frame(data: tf.Tensor) -> Frame:
 
     is_local = flags >= 0x80
     palette_flags = tf.where(is_local, flags, global_flags)
-    palette = tf.strings.substr(data, tf.where(is_local, at + 10, 13), _palette_bytes(palette_flags))
+    palette = part(data, tf.where(is_local, at + 10, 13), _palette_bytes(palette_flags))
     cut = tf.where(transparent >= 0, tf.minimum(3 * transparent, tf.strings.length(palette)), 0)
     white = tf.where((transparent >= 0) & (cut < tf.strings.length(palette)), b"\xff\xff\xff", b"")
-    rest = tf.strings.substr(palette, cut + tf.strings.length(white), -1)
-    sides = tf.strings.substr(data, at + 5, 4)
+    rest = part(palette, cut + tf.strings.length(white), -1)
+    sides = part(data, at + 5, 4)
     still = tf.strings.join(
         [
             *[b"GIF89a", sides, _encoded(tf.stack([palette_flags & 0x87, 0, 0]))],
-            *[tf.strings.substr(palette, 0, cut), white, rest],
+            *[part(palette, 0, cut), white, rest],
             *[b",\0\0\0\0", sides, _encoded(tf.stack([flags & 0x40]))],
-            *[tf.strings.substr(data, pixels, end - pixels), b";"],
+            *[part(data, pixels, end - pixels), b";"],
         ]
     )
     corner = tf.stack([little(descriptor, 3, 2), little(descriptor, 1, 2)])
@@ -123,11 +128,11 @@ def first_webp_frame(data: tf.Tensor, canvas: tf.Tensor) -> Frame:
         tf.errors.InvalidArgumentError: at run time, where the file holds no frame.
     """
     frame = tf.strings.split(data, b"ANMF", maxsplit=1)[1]
-    fields = tf.io.decode_raw(tf.strings.substr(frame, 0, 20), tf.uint8)
-    bits = tf.strings.substr(frame, 20, tf.cast(little(fields, 0, 4), tf.int32) - 16)
+    fields = tf.io.decode_raw(part(frame, 0, 20), tf.uint8)
+    bits = part(frame, 20, tf.cast(little(fields, 0, 4), tf.int32) - 16)
     # The head of the new file: RIFF, its length, then VP8X with the alpha flag and the frame's two sides.
     length = tf.bitcast(22 + tf.strings.length(bits), tf.uint8)
-    extended = [b"WEBPVP8X\x0a\0\0\0\x10\0\0\0", tf.strings.substr(frame, 10, 6)]
+    extended = [b"WEBPVP8X\x0a\0\0\0\x10\0\0\0", part(frame, 10, 6)]
     still = tf.strings.join([b"RIFF", _encoded(length), *extended, bits])
     corner = 2 * tf.stack([little(fields, 7, 3), little(fields, 4, 3)])
     size = 1 + tf.stack([little(fields, 13, 3), little(fields, 10, 3)])

@@ -177,7 +177,7 @@ def _decode_bmp(data: tf.Tensor, head: tf.Tensor, max_pixels: int) -> tf.Tensor:
         image = tf.image.decode_bmp(data)
 
     def colours() -> tf.Tensor:
-        table = tf.strings.substr(data, tf.cast(14 + info_bytes, tf.int32), 1024)
+        table = headers.part(data, tf.cast(14 + info_bytes, tf.int32), 1024)
         palette = tf.reshape(tf.io.decode_raw(table, tf.uint8, fixed_length=1024), (256, 4))[:, 2::-1]
         return tf.gather(palette, tf.cast(image[..., 0], tf.int32))
 

@@ -16,6 +16,15 @@ def header(data: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_raw(tf.strings.substr(data, 0, HEADER_BYTES), tf.uint8, fixed_length=HEADER_BYTES)
 
 
+def part(data: tf.Tensor, start: tf.Tensor | int, count: tf.Tensor | int) -> tf.Tensor:
+    """`count` bytes of a scalar string from `start` on, fewer where it ends; all the rest for a negative count.
+
+    Unlike the bare op it accepts any start: that op's error would quote the whole file, which Python cannot
+    turn into an exception where it is no UTF-8.
+    """
+    return tf.strings.substr(data, tf.clip_by_value(start, 0, tf.strings.length(data)), count)
+
+
 def check(condition: tf.Tensor | bool, message: str) -> tf.Operation:
     """An op to depend on, which fails with `message` (InvalidArgumentError) unless `condition` holds."""
     return tf.raw_ops.Assert(condition=condition, data=[message])
@@ -85,7 +94,7 @@ def exif_orientation(data: tf.Tensor) -> tf.Tensor:
 
 def _tiff_orientation(before: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:
     """The orientation in the TIFF block `tiff`, if `before` ends in the marker of an APP1 segment."""
-    marker = tf.strings.substr(before, tf.maximum(tf.strings.length(before) - 4, 0), 2)
+    marker = part(before, tf.strings.length(before) - 4, 2)
     values = tf.concat([tf.io.decode_raw(tiff, tf.uint8), tf.zeros(16, tf.uint8)], 0)
     is_little = values[0] == ord("I")
 
