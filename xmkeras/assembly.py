@@ -117,6 +117,7 @@ def sampler_of(config: Config, train: RowTable) -> PairSampler:
         seed=config.train.seed,
         epoch_over=config.data.epoch_over,
         captions_per_image=config.data.captions_per_image,
+        labels=train.labels,
     )
 
 

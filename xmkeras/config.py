@@ -37,7 +37,9 @@ class DataConfig:
     augment: str = option("none", "training augmentation, comma-separated: none, flip, crop, timam, ...")
     labels: str = option("auto", "training labels: those of the data set, or one a distinct image", ("auto", "image"))
     captions_per_image: int = option(1, "captions of one image that lie in one batch")
-    epoch_over: str = option("pairs", "an epoch visits every pair, or every image once", ("pairs", "images"))
+    epoch_over: str = option(
+        "pairs", "an epoch visits every pair, every image, or every label once", ("pairs", "images", "labels")
+    )
     min_count: int = option(3, "a word enters the vocabulary at this count in the training captions")
     max_tokens: int = option(64, "tokens kept of a caption")
     max_bad_rows: int = option(10, "broken images that training skips before it stops")
@@ -99,6 +101,9 @@ class TrainConfig:
     jit_compile: str = option("auto", "XLA for the image tower; auto: on GPUs only", ("auto", "on", "off"))
     feature_cache: bool = option(
         True, "a stage with a frozen image backbone computes its features once where the augmentation allows it"
+    )
+    feature_views: int = option(
+        1, "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip"
     )
     seed: int = option(0, "seed of weights, order, augmentation and dropout")
     eval_every: int = option(0, "steps between evaluations; 0: every epoch")

@@ -217,29 +217,34 @@ def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -
 
 
 def _stage_features(config: Config, run: RunDirectory, rows: RowTable, method: Method) -> np.ndarray | None:
-    """Cached features for a stage whose image backbone is frozen and whose augmentation is at most a flip."""
+    """Cached features for a stage that freezes the whole image backbone; None where the cache is switched off."""
     backbone = method.towers.image_backbone
-    augmentation = data_images.parse_augmentation(config.data.augment)
-    flips_only = augmentation == data_images.Augmentation(flip=augmentation.flip)
-    if not config.train.feature_cache or backbone.trainable_variables or not flips_only:
+    if not config.train.feature_cache or backbone.trainable_variables:
         return None
-    digest = hashlib.sha256(f"{rows.fingerprint()} {config.data.image_size} {augmentation.flip}".encode())
+    augmentation = data_images.parse_augmentation(config.data.augment)
+    varied = augmentation != data_images.Augmentation()
+    views = 1 + (1 if augmentation.only_flips else config.train.feature_views) * varied
+    about = (rows.fingerprint(), config.data.image_size, augmentation, views, config.train.seed)
+    digest = hashlib.sha256(repr(about).encode())
     for variable in backbone.variables:
         digest.update(np.asarray(variable).tobytes())
-    encode = tf.function(lambda images: tf.cast(backbone(images, training=False), tf.float32))
     width = int(backbone.output_shape[-1])
-    shape = (len(rows), 2, width) if augmentation.flip else (len(rows), width)
-    logging.info("Computing the features of %d images, once.", len(rows))
+    logging.info("Computing the features of %d images in %d views, once.", rows.num_images, views)
     features = cached_features(
         run.features,
         digest.hexdigest(),
         lambda: data_batches.image_batches(
-            rows, image_size=assembly.image_size(config), batch_size=64, with_flip=augmentation.flip
+            rows,
+            image_size=assembly.image_size(config),
+            batch_size=32,
+            augmentation=augmentation,
+            views=views,
+            seed=config.train.seed,
         ),
-        encode,
-        shape,
+        tf.function(lambda images: tf.cast(backbone(images, training=False), tf.float32)),
+        (len(rows), views, width) if views > 1 else (len(rows), width),
     )
-    return features[_first_row_of_image(rows)] if len(rows.distinct_images()) < len(rows) else features
+    return features[_first_row_of_image(rows)] if rows.num_images < len(rows) else features
 
 
 def _first_row_of_image(rows: RowTable) -> np.ndarray:

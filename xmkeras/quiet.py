@@ -12,7 +12,7 @@ def import_tensorflow() -> None:
     TensorFlow 2.21 writes its first notes before it reads TF_CPP_MIN_LOG_LEVEL. Python's own errors still show, and
     XMKERAS_TF_NOTES=1 lets everything through.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" in sys.modules or os.environ.get("XMKERAS_TF_NOTES"):
         return
     sys.stderr.flush()

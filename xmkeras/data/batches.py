@@ -130,8 +130,8 @@ class TrainingBatches:
         assert self._features is not None
         if self._features.ndim == 2:
             return self._features[rows].astype(np.float32)
-        mirrored = np.random.default_rng([self._seed, step, 1]).random(len(rows)) < 0.5
-        return self._features[rows, mirrored * int(self._augmentation.flip)].astype(np.float32)
+        views = np.random.default_rng([self._seed, step, 1]).integers(self._features.shape[1], size=len(rows))
+        return self._features[rows, views].astype(np.float32)
 
     def _planner(self, bad_rows: Sequence[int]) -> Callable[[tf.Tensor], Batch]:
         """`_plan` as a graph function of the step, which fails where the features of a row are missing."""
@@ -206,14 +206,30 @@ class TrainingBatches:
 
 
 def image_batches(
-    table: RowTable, *, image_size: images.Size, batch_size: int, with_flip: bool = False
+    table: RowTable,
+    *,
+    image_size: images.Size,
+    batch_size: int,
+    augmentation: images.Augmentation | None = None,
+    views: int = 1,
+    seed: int = 0,
 ) -> tf.data.Dataset:
     """Every distinct image of a table once, in the order of its first row; broken ones are left out.
 
+    Args:
+        table: the images.
+        image_size: (height, width) of the result.
+        batch_size: images in a batch.
+        augmentation: of the views after the first, which is the plain image; where it only flips, the second
+            view is the mirrored image.
+        views: of each image.
+        seed: of the augmentation.
+
     Returns:
-        Dataset of dicts: `image` float32 (b, H, W, 3) in 0..255, or with `with_flip` (b, 2, H, W, 3), the
-        second one mirrored; `row` int64 (b,), the first row of the image. The last batch is what is left.
+        Dataset of dicts: `image` float32 (b, H, W, 3) in 0..255, or (b, views, H, W, 3) with more than one view;
+        `row` int64 (b,), the first row of the image. The last batch is what is left.
     """
+    varied = augmentation or images.Augmentation()
 
     @_graph
     def read(row: tf.Tensor) -> Batch:
@@ -221,9 +237,13 @@ def image_batches(
 
     @_graph
     def decode(example: Batch) -> Batch:
-        image = images.load(example["image"], image_size)
-        image = tf.stack([image, tf.reverse(image, [1])]) if with_flip else image
-        return {"image": image, "row": example["row"]}
+        seen = [images.load(example["image"], image_size)]
+        if varied.only_flips and views > 1:
+            seen.append(tf.reverse(seen[0], [1]))
+        for view in range(len(seen), views):
+            own = tf.stack([tf.constant(seed, tf.int64), example["row"] * views + view])
+            seen.append(images.load_augmented(example["image"], image_size, varied, own))
+        return {"image": tf.stack(seen) if views > 1 else seen[0], "row": example["row"]}
 
     dataset = tf.data.Dataset.from_tensor_slices(table.distinct_images())
     dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)

@@ -64,6 +64,11 @@ class Augmentation:
             if not low <= getattr(self, name) <= high:
                 raise UserError(f"Augmentation {name}={getattr(self, name)} is not between {low} and {high}.")
 
+    @property
+    def only_flips(self) -> bool:
+        """Whether the mirrored image is all the variation there is."""
+        return self == Augmentation(flip=True)
+
 
 _BARE: dict[str, bool | float] = {
     "flip": True,
@@ -160,7 +165,7 @@ def decode_batch(data: tf.Tensor, size: Size, *, max_pixels: int = MAX_PIXELS) -
     pipeline = rows.ignore_errors().concatenate(spare).batch(count + 1)
     numbers, images = tf.data.Dataset.get_single_element(pipeline)
     where = numbers[:, None]
-    images = tf.scatter_nd(where, images, tf.concat([[count + 1], [*size, 3]], 0))[:-1]
+    images = tf.scatter_nd(where, images, tf.concat([[count + 1], tf.constant([*size, 3], tf.int64)], 0))[:-1]
     valid = tf.scatter_nd(where, tf.ones_like(numbers), [count + 1])[:-1] > 0
     return tf.ensure_shape(images, (data.shape[0], *size, 3)), tf.ensure_shape(valid, (data.shape[0],))
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
 
 import numpy as np
 
 from xmkeras.errors import UserError
 
-EpochOver = Literal["pairs", "images"]
+EPOCHS_OVER = ("pairs", "images", "labels")
 
 
 class PairSampler:
@@ -18,7 +17,8 @@ class PairSampler:
     An epoch goes over groups of `captions_per_image` captions of one row, shuffled, and drops what does not
     fill a last batch. Over "pairs", every caption of every row takes part once an epoch (a row's last group
     is filled up with its own captions again); over "images", every row takes part once an epoch, with the
-    next captions of its cycle each time.
+    next captions of its cycle each time; over "labels", every label takes part once an epoch with one of its
+    rows, so that labels of many rows do not outweigh the others.
 
     Args:
         captions_per_row: number of captions of each row, (n,), all at least 1.
@@ -26,6 +26,7 @@ class PairSampler:
         seed: of the order.
         epoch_over: see above.
         captions_per_image: captions of one image that lie side by side in a batch.
+        labels: the label of each row, (n,), for an epoch over labels.
 
     Raises:
         UserError: if the batch does not divide into groups, or is larger than an epoch.
@@ -37,16 +38,19 @@ class PairSampler:
         *,
         batch_size: int,
         seed: int,
-        epoch_over: EpochOver = "pairs",
+        epoch_over: str = "pairs",
         captions_per_image: int = 1,
+        labels: np.ndarray | None = None,
     ):
         self._counts = np.asarray(captions_per_row, np.int64)
         self.batch_size = batch_size
         self._seed = seed
-        self._over_pairs = epoch_over == "pairs"
+        self._over = epoch_over
         self._group = captions_per_image
-        if epoch_over not in ("pairs", "images"):
-            raise UserError(f"An epoch goes over pairs or over images, not over {epoch_over!r}.")
+        if epoch_over not in EPOCHS_OVER:
+            raise UserError(f"An epoch goes over {', '.join(EPOCHS_OVER)}, not over {epoch_over!r}.")
+        if epoch_over == "labels":
+            self._by_label, self._label_starts = _grouped(labels, len(self._counts))
         if batch_size < 1 or captions_per_image < 1 or batch_size % captions_per_image:
             raise UserError(
                 f"The batch size {batch_size} is not a multiple of {captions_per_image} captions per image."
@@ -86,16 +90,21 @@ class PairSampler:
         return int(good[0])
 
     def _groups(self) -> np.ndarray:
-        """The row of each group of an unshuffled epoch."""
+        """The row of each group of an unshuffled epoch; over labels, the first row of each."""
         rows = np.arange(len(self._counts))
-        return np.repeat(rows, -(-self._counts // self._group)) if self._over_pairs else rows
+        if self._over == "labels":
+            return self._by_label[self._label_starts[:-1]]
+        return np.repeat(rows, -(-self._counts // self._group)) if self._over == "pairs" else rows
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         """The shuffled groups of an epoch: (groups, 2, captions_per_image), rows and caption numbers."""
         generator = np.random.default_rng([self._seed, epoch])
         rows = self._groups()
         slots = np.arange(self._group)
-        if self._over_pairs:
+        if self._over == "labels":
+            rows = self._by_label[generator.integers(self._label_starts[:-1], self._label_starts[1:])]
+            captions = (generator.integers(self._counts[rows])[:, None] + slots) % self._counts[rows][:, None]
+        elif self._over == "pairs":
             first_group = np.searchsorted(rows, rows)
             ranks = (np.arange(len(rows)) - first_group)[:, None] * self._group + slots
             captions = self._shuffled_captions(generator, rows[:, None], ranks % self._counts[rows][:, None])
@@ -113,3 +122,11 @@ class PairSampler:
         row_of_pair = np.repeat(np.arange(len(self._counts)), self._counts)
         by_row = np.lexsort((generator.random(len(row_of_pair)), row_of_pair))
         return by_row[first[rows] + ranks] - first[rows]
+
+
+def _grouped(labels: np.ndarray | None, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows ordered by label, and where each label begins in that order, with the end behind."""
+    if labels is None or len(labels) != rows:
+        raise ValueError(f"an epoch over labels needs the label of each of the {rows} rows")
+    _, counts = np.unique(labels, return_counts=True)
+    return np.argsort(labels, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
