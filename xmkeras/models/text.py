@@ -32,6 +32,7 @@ def text_encoder(
     zero_pad_compat: bool = False,
     word_vectors: np.ndarray | None = None,
     train_word_vectors: bool = True,
+    word_scale: float = 0.0,
     norm_momentum: float = 0.99,
     norm_epsilon: float = 1e-3,
     seed: int = 0,
@@ -50,6 +51,8 @@ def text_encoder(
         zero_pad_compat: let padding enter the maximum as zeros, as the official release does.
         word_vectors: (V, word_dim) initial word vectors; random ones where None.
         train_word_vectors: False keeps the word vectors as they are.
+        word_scale: standard deviation of random word vectors; 0 takes Glorot's uniform ones, as the official release
+            does, which are so small that the first hundreds of steps only make them grow.
         norm_momentum: of the joint embedding's batch statistics.
         norm_epsilon: added to their variance.
         seed: of the dropouts.
@@ -64,7 +67,7 @@ def text_encoder(
     ids = keras.Input((None,), dtype="int32", name="ids")
     mask = PaddingMask(name="mask")(ids)
     kept = WordDropout(word_dropout, seed=seed + 1, name="word_dropout")(ids) if word_dropout else ids
-    x = _word_table(vocabulary_size, word_dim, word_vectors, train_word_vectors)(kept)
+    x = _word_table(vocabulary_size, word_dim, word_vectors, train_word_vectors, word_scale)(kept)
     x = Dropout(dropout, seed=seed + 2, name="input_dropout")(x) if dropout else x
     if lstm_units:
         lstm = PortableLSTM(lstm_units, return_sequences=True, name="lstm")
@@ -90,10 +93,11 @@ def _check(pooling: str, lstm_units: int, word_vectors: np.ndarray | None, vocab
 
 
 def _word_table(
-    vocabulary_size: int, word_dim: int, vectors: np.ndarray | None, trainable: bool
+    vocabulary_size: int, word_dim: int, vectors: np.ndarray | None, trainable: bool, scale: float
 ) -> keras.layers.Embedding:
     if vectors is None:
-        initializer: keras.initializers.Initializer = keras.initializers.GlorotUniform()
+        normal, uniform = keras.initializers.RandomNormal(stddev=scale or 1.0), keras.initializers.GlorotUniform()
+        initializer: keras.initializers.Initializer = normal if scale else uniform
         table = keras.layers.Embedding(
             vocabulary_size, word_dim, embeddings_initializer=initializer, trainable=trainable, name="words"
         )
