@@ -28,17 +28,18 @@ lint: $(STAMP)
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock setup.cfg pyproject.toml
+$(STAMP): requirements.lock requirements-no-deps.lock setup.cfg pyproject.toml
 	@$(call ensure_venv,.venv)
 	@echo "Installing the tested set of packages into .venv, once (about 0.7 GB to download) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m pip check
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-no-deps.lock
 	@touch $@
 
 lock:
 	@$(call ensure_venv,build/lock)
-	@build/lock/bin/python -m pip install '.[openmoji,serving,test,dev]' setuptools wheel
+	@build/lock/bin/python -m pip install '.[openmoji,serving,test,dev]' safetensors setuptools wheel
 	@head -n 2 requirements.lock > build/requirements.lock
 	@build/lock/bin/python -m pip freeze --all --exclude pip --exclude xmkeras >> build/requirements.lock
 	@mv build/requirements.lock requirements.lock
