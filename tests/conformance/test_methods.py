@@ -26,7 +26,7 @@ def train(
         write_pairs(table.parent, splits=splits)
     argv = [
         *METHODS[name], *SMALL, "--source=table", f"--table={table}", "--labels=image", "--batch_size=8",
-        "--learning_rate=3e-3", "--dropout=0", f"--run={tmp_path / run}", "--devices=cpu", *more,
+        "--learning_rate=3e-3", "--dropout=0", "--norm_momentum=0.9", f"--run={tmp_path / run}", "--devices=cpu", *more,
     ]  # fmt: skip
     directory = RunDirectory(tmp_path / run)
     jobs.train(directory.named_in(flags.parse(argv).config), directory)

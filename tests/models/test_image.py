@@ -101,3 +101,12 @@ def test_pixels_keep_their_precision_under_half_precision():
     finally:
         keras.mixed_precision.set_global_policy("float32")
     np.testing.assert_allclose(preprocessed.numpy(), 200.7 / 127.5 - 1, rtol=1e-6)
+
+
+def test_the_momentum_reaches_every_batch_norm_of_the_towers():
+    from xmkeras.models.image import batch_norms, image_backbone, set_norm_momentum
+
+    backbone = image_backbone("mobilenet", image_size=(32, 32), width=0.25)
+    set_norm_momentum(backbone, 0.5)
+    assert len(list(batch_norms(backbone))) == 27
+    assert {layer.momentum for layer in batch_norms(backbone)} == {0.5}

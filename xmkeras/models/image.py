@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -44,16 +44,32 @@ def image_backbone(
     return keras.Model(inputs, pooled, name="image_backbone")
 
 
+def batch_norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
+    """The batch norm layers of a model and of the models inside it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from batch_norms(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            yield layer
+
+
 def set_synchronized(model: keras.Model, synchronized: bool) -> None:
     """Makes every batch norm of `model` take its statistics over all replicas, or over each one alone.
 
     To be called before the model is traced.
     """
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            set_synchronized(layer, synchronized)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = synchronized
+    for layer in batch_norms(model):
+        layer.synchronized = synchronized
+
+
+def set_norm_momentum(model: keras.Model, momentum: float) -> None:
+    """Sets the share of the old average that a training step keeps in every batch norm's statistics, 0 to 1.
+
+    Keras builds its networks with 0.99: after a hundred steps their averages still hold a third of the initial
+    statistics, and over the layers of a deep network that makes inference useless. To be called before tracing.
+    """
+    for layer in batch_norms(model):
+        layer.momentum = momentum
 
 
 def _check(name: str, image_size: tuple[int, int], width: float) -> None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from xmkeras.models.heads import image_head
-from xmkeras.models.image import image_backbone
+from xmkeras.models.image import image_backbone, set_norm_momentum
 from xmkeras.models.text import text_encoder
 
 Tensor = Any
@@ -108,6 +108,7 @@ def build_towers(
         image_tower: see `xmkeras.models.image.image_backbone`, as for `image_width` and `image_weights`.
         embedding_dim: size d of the joint embedding.
         image_dropout: share of the pooled image features dropped in training.
+        norm_momentum: of the statistics of every batch norm, those of the image backbone included.
         seed: of the dropouts; initial weights follow `keras.utils.set_random_seed`.
 
     The other arguments are those of `xmkeras.models.text.text_encoder`.
@@ -116,6 +117,7 @@ def build_towers(
         UserError: an option that a part cannot have.
     """
     backbone = image_backbone(image_tower, image_size=image_size, width=image_width, weights=image_weights)
+    set_norm_momentum(backbone, norm_momentum)
     norm = {"norm_momentum": norm_momentum, "norm_epsilon": norm_epsilon}
     features = backbone.output_shape[-1]
     return Towers(

@@ -1,0 +1,63 @@
+"""Embedding a split: every image once, every caption, broken images left out with theirs; and assembly's parts."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from tests.conformance.cases import SMALL, write_pairs
+from xmkeras import assembly, flags
+from xmkeras.config import Config
+from xmkeras.errors import UserError
+from xmkeras.evaluation import Evaluator
+
+
+@pytest.fixture
+def config(tmp_path: pathlib.Path) -> Config:
+    table = write_pairs(tmp_path, 6, splits=("train", "test"))
+    return flags.parse([*SMALL, "--source=table", f"--table={table}"]).config
+
+
+def _evaluator(config: Config, tmp_path: pathlib.Path) -> Evaluator:
+    table = assembly.load_table(config)
+    vocabulary = assembly.build_vocabulary(config, table.split("train"), None)
+    method = assembly.build_method(config, vocabulary, table.split("train").num_labels)
+    return Evaluator(config, table.split("test"), method, tmp_path / "embeddings")
+
+
+def test_embeds_each_image_once_and_each_caption(config: Config, tmp_path: pathlib.Path):
+    images, texts = _evaluator(config, tmp_path).embed()
+    assert images.vectors.shape == (6, 16)
+    assert texts.vectors.shape == (12, 16)
+    assert set(texts.ids) == set(images.ids)
+    assert len(set(images.ids)) == 6
+
+
+def test_a_broken_image_leaves_with_its_captions(config: Config, tmp_path: pathlib.Path):
+    (tmp_path / "test_2.png").write_bytes(b"no image at all")
+    measured = _evaluator(config, tmp_path).measure()
+    assert len(measured.images) == 5
+    assert len(measured.texts) == len(measured.captions) == 10
+    assert not any("test_2" in image_id for image_id in measured.texts.ids)
+    for number in (0, 1, 3, 4, 5):
+        (tmp_path / f"test_{number}.png").write_bytes(b"nor this")
+    with pytest.raises(UserError, match="None of the images"):
+        _evaluator(config, tmp_path).embed()
+
+
+def test_scalars_leave_out_sizes_and_chance_and_classes_add_reed(config: Config, tmp_path: pathlib.Path):
+    measured = _evaluator(config, tmp_path).measure()
+    assert "chance/rsum" in measured.results
+    assert not any("chance" in name or "queries" in name for name in measured.scalars)
+    assert "image_to_text/class_accuracy" in measured.scalars
+
+
+def test_a_thumbnail_is_what_the_towers_see(config: Config, tmp_path: pathlib.Path):
+    evaluator = _evaluator(config, tmp_path)
+    images, _ = evaluator.embed()
+    picture = evaluator.thumbnail(str(images.ids[0]))
+    assert picture.shape == (32, 32, 3)
+    assert picture.dtype == np.uint8
+    assert picture[0, 0].tolist() == [255, 255, 255]
