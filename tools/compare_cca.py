@@ -54,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     (_, (images, texts)) = trained[0]
     baseline = _cca(options, images.ids)
     rows = {
-        f"trained, seed {seed}": _recalls(found)
+        f"trained, seed {seed}": recalls_of(found)
         for seed, (found, _) in zip(options.seeds.split(","), trained, strict=True)
     }
-    rows["CCA"] = _recalls(baseline)
+    rows["CCA"] = recalls_of(baseline)
     table = pd.DataFrame(rows).T
     print(table.round(1).to_string())
     own = [_by_image(found, images.ids, texts.ids) for found, _ in trained]
@@ -88,14 +88,20 @@ def _cca(options: argparse.Namespace, ids: np.ndarray) -> BothWays:
     scores = baseline.similarity(wanted)  # captions x images
     if len(wanted.features) != len(ids):
         raise SystemExit(f"CCA read {len(wanted.features)} images and the model {len(ids)}: are some of them broken?")
-    owner, numbers = wanted.image_of_text, np.arange(len(ids))
+    return ranks_of(scores, wanted.image_of_text)
+
+
+def ranks_of(scores: np.ndarray, image_of_text: np.ndarray) -> BothWays:
+    """Ranks both ways from scores (captions, images) and the image of each caption."""
+    texts, images = np.arange(scores.shape[0]), np.arange(scores.shape[1])
     image_to_text, text_to_image = ranks_both_ways(
-        numbers, np.arange(len(owner)), numbers, owner, score=lambda i, t: scores.T[np.ix_(i, t)]
+        images, texts, images, image_of_text, score=lambda i, t: scores.T[np.ix_(i, t)]
     )
-    return BothWays(image_to_text, text_to_image, np.bincount(owner), np.ones(len(owner), np.int64))
+    captions = np.bincount(image_of_text, minlength=len(images))
+    return BothWays(image_to_text, text_to_image, captions, np.ones(len(texts), np.int64))
 
 
-def _recalls(found: BothWays) -> dict[str, float]:
+def recalls_of(found: BothWays) -> dict[str, float]:
     ways = {"text_to_image": found.text_to_image, "image_to_text": found.image_to_text}
     recalls = {f"{way}/R@{k}": metrics.recall_at_k(r, k) for way, r in ways.items() for k in KS}
     return recalls | {"rsum": sum(recalls.values())}

@@ -12,6 +12,7 @@ import pathlib
 from typing import Protocol
 
 import numpy as np
+from absl import logging
 
 from xmkeras.data.minilm import MiniLm, model_folder
 from xmkeras.data.text import PAD, SPECIAL, START, UNK, Vocabulary
@@ -89,22 +90,27 @@ class FileVectors:
 
 
 class MiniLmVectors:
-    """MiniLM's sentence vector of every word; each vocabulary is computed once and kept."""
+    """MiniLM's sentence vector of every word; those of the common English words are computed once and kept."""
 
     def __init__(self, cache: pathlib.Path):
         self._model = MiniLm(model_folder())
-        self._cache = cache
+        self._cache = cache / "word_vectors" / f"minilm_{len(self._model.words)}.npy"
         self.words = self._model.words
         self.dim = self._model.dim
 
     def of(self, words: list[str]) -> np.ndarray:
-        digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
-        path = self._cache / "word_vectors" / f"minilm_{digest}.npy"
-        if path.is_file():
-            return np.load(path)
-        vectors = self._model.encode_words(words)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+        common = dict(zip(self.words, self._common(), strict=True))
+        rare = [word for word in words if word not in common]
+        found = common | dict(zip(rare, self._model.encode_words(rare), strict=True))
+        return np.array([found[word] for word in words], np.float32).reshape(len(words), self.dim)
+
+    def _common(self) -> np.ndarray:
+        if self._cache.is_file():
+            return np.load(self._cache)
+        logging.info("Computing the vectors of %d English words, once.", len(self.words))
+        vectors = self._model.encode_words(self.words)
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._cache.with_name(f".{self._cache.stem}.{os.getpid()}.npy")
         np.save(partial, vectors)
-        partial.replace(path)
+        partial.replace(self._cache)
         return vectors
