@@ -16,6 +16,7 @@ from xmkeras.data.headers import check, little, part
 _EXTENSION, _GRAPHIC_CONTROL, _DESCRIPTOR = 0x21, 0xF9, 0x2C
 _WEBP_ANIMATED = 0x02
 _MOST_BLOCKS = 1 << 16  # of at most 255 bytes each; without a bound a file of tiny ones would take minutes
+_MOST_EXTENSIONS = 1 << 10
 _BYTES = [bytes([value]) for value in range(256)]
 
 
@@ -67,7 +68,9 @@ def _gif_descriptor(values: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.
         transparent = tf.where(block[0] == _GRAPHIC_CONTROL, found, transparent)
         return _after_blocks(values, at + 2), transparent
 
-    at, transparent = tf.while_loop(lambda at, _: values[at] == _EXTENSION, skip, (start, tf.constant(-1)))
+    at, transparent = tf.while_loop(
+        lambda at, _: values[at] == _EXTENSION, skip, (start, tf.constant(-1)), maximum_iterations=_MOST_EXTENSIONS
+    )
     with tf.control_dependencies([check(values[at] == _DESCRIPTOR, "This GIF has no picture.")]):
         return tf.identity(at), transparent
 

@@ -38,10 +38,10 @@ class TrainingBatches:
         sampler: the order of its pairs.
         image_size: (height, width) of the images.
         tokenize: strings (batch,) -> int32 ids (batch, length), graph ops.
-        augmentation: variations of the images; of features only `flip` is used.
+        augmentation: variations of the images; features have their variations already.
         seed: of the variations, each of which is a function of (seed, position in the run).
         max_bad_rows: more broken rows than this stop the run.
-        features: float (rows, f), or (rows, 2, f) with the features of the mirrored image second, instead of
+        features: float (rows, f), or (rows, views, f) of which a random view is taken each time, instead of
             images. NaN marks a row whose image could not be read.
         on_bad_row: is told about each broken row in one sentence.
 
@@ -167,7 +167,7 @@ class TrainingBatches:
 
     def _decode(self, example: Batch) -> Batch:
         seed = tf.stack([tf.constant(self._seed, tf.int64), example["position"]])
-        image = images.load_augmented(example["image"], self._image_size, self._augmentation, seed)
+        image = _loader(self._image_size, self._augmentation)(example["image"], seed)
         return {**example, "image": image}
 
     def _finish(self, batch: Batch) -> Batch:
@@ -195,6 +195,7 @@ class TrainingBatches:
         if self._features is not None:
             return "it could not be read when the features were made." if np.isnan(self._features[row]).any() else ""
         try:
+            # Eagerly: a compiled function would bury the message in its graph's.
             images.load(_read_image(self._table, tf.constant(row, tf.int64)), self._image_size)
         except tf.errors.OpError as error:
             text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\].*|assertion failed: ", "", error.message.split("\n")[0])
@@ -237,12 +238,13 @@ def image_batches(
 
     @_graph
     def decode(example: Batch) -> Batch:
-        seen = [images.load(example["image"], image_size)]
+        plain = _loader(image_size, images.Augmentation())
+        seen = [plain(example["image"], tf.zeros(2, tf.int64))]
         if varied.only_flips and views > 1:
             seen.append(tf.reverse(seen[0], [1]))
         for view in range(len(seen), views):
             own = tf.stack([tf.constant(seed, tf.int64), example["row"] * views + view])
-            seen.append(images.load_augmented(example["image"], image_size, varied, own))
+            seen.append(_loader(image_size, varied)(example["image"], own))
         return {"image": tf.stack(seen) if views > 1 else seen[0], "row": example["row"]}
 
     dataset = tf.data.Dataset.from_tensor_slices(table.distinct_images())
@@ -278,6 +280,18 @@ def caption_batches(table: RowTable, *, tokenize: Tokenize, batch_size: int) -> 
 
     starts = tf.data.Dataset.range(0, len(row_of_caption), batch_size)
     return starts.map(in_graph).prefetch(2).with_options(_options())
+
+
+@functools.lru_cache(maxsize=16)
+def _loader(size: images.Size, augmentation: images.Augmentation) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """`images.load_augmented` of (data, seed), traced once however often a pipeline is made anew."""
+    signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((2,), tf.int64)]
+
+    @functools.partial(tf.function, input_signature=signature, autograph=False)
+    def load(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return images.load_augmented(data, size, augmentation, seed)
+
+    return load
 
 
 def _read_image(table: RowTable, row: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,132 @@
+import collections
+
+import numpy as np
+import pytest
+
+from xmkeras.data.sampling import PairSampler
+from xmkeras.errors import UserError
+
+COUNTS = np.array([5, 2, 1, 3, 4, 5, 5, 1])  # 26 captions
+
+
+def epoch_pairs(sampler: PairSampler, epoch: int) -> list[tuple[int, int]]:
+    steps = range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch)
+    batches = [sampler.batch(step) for step in steps]
+    return [
+        (int(row), int(caption)) for rows, captions, _ in batches for row, caption in zip(rows, captions, strict=True)
+    ]
+
+
+def test_an_epoch_over_pairs_has_every_pair_once():
+    sampler = PairSampler(COUNTS, batch_size=2, seed=0)
+    assert sampler.steps_per_epoch == 13
+    wanted = {(row, caption) for row, count in enumerate(COUNTS) for caption in range(count)}
+    for epoch in range(3):
+        pairs = epoch_pairs(sampler, epoch)
+        assert len(pairs) == 26
+        assert set(pairs) == wanted
+    assert epoch_pairs(sampler, 0) != epoch_pairs(sampler, 1)
+
+
+def test_an_epoch_over_images_has_every_row_once_and_goes_on_through_its_captions():
+    sampler = PairSampler(COUNTS, batch_size=4, seed=0, epoch_over="images")
+    assert sampler.steps_per_epoch == 2
+    seen = collections.defaultdict(list)
+    for epoch in range(5):
+        pairs = epoch_pairs(sampler, epoch)
+        assert sorted(row for row, _ in pairs) == list(range(8))
+        for row, caption in pairs:
+            seen[row].append(caption)
+    for row, captions in seen.items():
+        assert set(captions) == set(range(COUNTS[row])), "five epochs show every caption"
+
+
+def test_an_epoch_over_labels_has_every_label_once_with_a_random_row():
+    labels = np.array([4, 4, 4, 4, 4, 7, 7, 9])
+    sampler = PairSampler(COUNTS, batch_size=3, seed=0, epoch_over="labels", labels=labels)
+    assert sampler.steps_per_epoch == 1
+    pairs = [epoch_pairs(sampler, epoch) for epoch in range(200)]
+    assert all(sorted(labels[row] for row, _ in epoch) == [4, 7, 9] for epoch in pairs)
+    wanted = {(row, caption) for row, count in enumerate(COUNTS) for caption in range(count)}
+    assert {pair for epoch in pairs for pair in epoch} == wanted
+    with pytest.raises(ValueError, match="label of each of the 8 rows"):
+        PairSampler(COUNTS, batch_size=3, seed=0, epoch_over="labels")
+
+
+@pytest.mark.parametrize("epoch_over", ["pairs", "images", "labels"])
+def test_captions_of_an_image_lie_side_by_side(epoch_over):
+    sampler = PairSampler(
+        COUNTS, batch_size=4, seed=3, epoch_over=epoch_over, captions_per_image=2, labels=np.arange(8)
+    )
+    for epoch in range(3):
+        pairs = epoch_pairs(sampler, epoch)
+        for (first_row, first), (second_row, second) in zip(pairs[::2], pairs[1::2], strict=True):
+            assert first_row == second_row
+            assert (first != second) == (COUNTS[first_row] > 1)
+
+
+def test_groups_over_pairs_cover_every_caption_and_repeat_as_few_as_possible():
+    sampler = PairSampler(COUNTS, batch_size=2, seed=3, captions_per_image=2)
+    assert sampler.steps_per_epoch == sum(-(-count // 2) for count in COUNTS)
+    found = collections.Counter(epoch_pairs(sampler, 0))
+    for row, count in enumerate(COUNTS):
+        uses = [found[row, caption] for caption in range(count)]
+        assert min(uses) >= 1
+        assert sum(uses) == count + count % 2
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    def make(seed: int) -> PairSampler:
+        return PairSampler(COUNTS, batch_size=3, seed=seed, captions_per_image=3)
+
+    forward, backward = make(7), make(7)
+    steps = list(range(40))
+    there = {step: forward.batch(step) for step in steps}
+    back = {step: backward.batch(step) for step in reversed(steps)}
+    for step in steps:
+        for one, other in zip(there[step], back[step], strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert any((there[step][0] != make(8).batch(step)[0]).any() for step in steps)
+
+
+def test_positions_count_through_the_run():
+    sampler = PairSampler(COUNTS, batch_size=4, seed=0)
+    np.testing.assert_array_equal(sampler.batch(0)[2], [0, 1, 2, 3])
+    np.testing.assert_array_equal(sampler.batch(100)[2], [400, 401, 402, 403])
+
+
+def test_what_a_caller_changes_does_not_come_back():
+    sampler = PairSampler(COUNTS, batch_size=4, seed=0)
+    wanted = sampler.batch(1)[0].copy()
+    sampler.batch(1)[0][:] = -1
+    np.testing.assert_array_equal(sampler.batch(1)[0], wanted)
+
+
+def test_the_remainder_is_dropped_and_differs_from_epoch_to_epoch():
+    sampler = PairSampler(COUNTS, batch_size=10, seed=0)
+    assert sampler.steps_per_epoch == 2
+    assert set(epoch_pairs(sampler, 0)) != set(epoch_pairs(sampler, 1))
+
+
+def test_replacement_is_the_next_good_row():
+    sampler = PairSampler(COUNTS, batch_size=4, seed=0)
+    assert sampler.replacement(3, [3]) == 4
+    assert sampler.replacement(3, [3, 4, 6]) == 5
+    assert sampler.replacement(7, [7, 0]) == 1
+    with pytest.raises(UserError, match="Every row"):
+        sampler.replacement(0, range(8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 27}, "26 pairs, fewer than the batch size 27"),
+        ({"batch_size": 9, "epoch_over": "images"}, "8 pairs, fewer"),
+        ({"batch_size": 6, "captions_per_image": 4}, "not a multiple of 4"),
+        ({"batch_size": 0}, "batch size 0"),
+        ({"batch_size": 4, "epoch_over": "words"}, "over pairs, images, labels, not over"),
+    ],
+)
+def test_impossible_wishes_are_explained(options, message):
+    with pytest.raises(UserError, match=message):
+        PairSampler(COUNTS, seed=0, **options)
