@@ -65,7 +65,9 @@ class ModelConfig:
     )
     train_word_vectors: bool = option(True, "word embeddings are trained")
     word_scale: float = option(0.0, "standard deviation of random word embeddings; 0: Glorot's, as released")
-    norm_momentum: float = option(0.99, "momentum of the statistics of batch norms: how much a step keeps of the old average")
+    norm_momentum: float = option(
+        0.99, "momentum of the statistics of batch norms: how much a step keeps of the old average"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 
 METHODS: dict[str, tuple[str, ...]] = {
     "cmpm": ("--method=cmpm",),
-    "cmpm_qp": ("--method=cmpm", "--cmpm.divergence=qp"),
     "cmpm_cmpc": ("--method=cmpm", "--cmpm.classifier=cmpc"),
 }
 

@@ -1,4 +1,4 @@
-"""Takes SGD steps on the devices given and writes the changes: `replica_steps DEVICES TOWERS STEPS OUT FLAGS...`.
+"""Takes SGD steps with every method on the devices given and writes the changes: `replica_steps DEVICES OUT`.
 
 A process of its own, because the strategy has to be made before TensorFlow is used, once.
 """
@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.conformance.cases import random_batches
+from tests.conformance.cases import METHODS, SMALL, random_batches
 from xmkeras import assembly, flags
+from xmkeras.config import Config
 from xmkeras.data.text import Tokenizer, Vocabulary
 from xmkeras.models.image import set_synchronized
 from xmkeras.models.towers import Towers
@@ -46,19 +47,31 @@ def smooth_towers(norm: bool, dim: int = 6) -> Towers:
     )
 
 
-def main(devices: str, towers: str, steps: str, out: str, *argv: str) -> None:
+CASES = {"plain": (5, 0.1), "norm": (1, 0.1), "mobilenet": (1, 1e-4)}  # towers: steps and rate
+
+
+def main(devices: str, out: str) -> None:
+    """Every method on every kind of towers; results are named `<method>/<towers>/<what>`."""
     strategy = make_strategy(devices)
+    results: dict[str, np.ndarray] = {"replicas": np.array(strategy.num_replicas_in_sync)}
+    for name, method_flags in METHODS.items():
+        config = flags.parse([*method_flags, *SMALL, "--image_size=64", "--dropout=0", "--clip_norm=5"]).config
+        for towers in CASES:
+            for key, value in take_steps(strategy, config, towers).items():
+                results[f"{name}/{towers}/{key}"] = value
+    np.savez(out, **results)
+
+
+def take_steps(strategy: tf.distribute.Strategy, config: Config, towers: str) -> dict[str, np.ndarray]:
+    """The losses of the last step, all variables after it, and the whole change of what is trained."""
     keras.utils.set_random_seed(3)
-    config = flags.parse(argv).config
-    size = 64 if towers == "mobilenet" else 8
-    rate = 1e-4 if towers == "mobilenet" else 0.1
+    steps, rate = CASES[towers]
     with strategy.scope():
         method = assembly.build_method(config, Vocabulary(WORDS), 8)
         if towers != "mobilenet":
             method = type(method)(smooth_towers(norm=towers == "norm"), method.params, 8)
-    for part in method.towers.named_parts.values():
-        set_synchronized(part, strategy.num_replicas_in_sync > 1)
-    with strategy.scope():
+        for part in method.towers.named_parts.values():
+            set_synchronized(part, strategy.num_replicas_in_sync > 1)
         named = method.named_variables()
         optimizers = {
             phase.name: GroupedOptimizer(named, (), Defaults("sgd", rate, momentum=0.0), name=phase.name)
@@ -67,7 +80,8 @@ def main(devices: str, towers: str, steps: str, out: str, *argv: str) -> None:
         for optimizer in optimizers.values():
             optimizer.set_rate(rate)
     train_step = TrainStep(method, optimizers, strategy, clip_norm=config.train.clip_norm)
-    batches = random_batches(int(steps), 8, image_size=size, vocabulary=len(WORDS))
+    size = 64 if towers == "mobilenet" else 8
+    batches = random_batches(steps, 8, image_size=size, vocabulary=len(WORDS))
     stacked = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     dataset = tf.data.Dataset.from_tensor_slices(stacked).batch(8, drop_remainder=True)
     if strategy.num_replicas_in_sync > 1:
@@ -75,15 +89,11 @@ def main(devices: str, towers: str, steps: str, out: str, *argv: str) -> None:
     before = {name: variable.numpy() for name, variable in named.items()}
     for step, batch in enumerate(dataset):
         results = train_step(batch, step)
-    values = {f"value:{name}": variable.numpy() for name, variable in named.items()}
-    scalars = {f"loss:{name}": value.numpy() for name, value in results.items() if name != "finite_rows"}
-    update = np.concatenate([(values[f"value:{name}"] - before[name]).ravel() for name in optimizers_of(optimizers)])
-    np.savez(out, replicas=strategy.num_replicas_in_sync, update=update, **values, **scalars)
-
-
-def optimizers_of(optimizers: dict[str, GroupedOptimizer]) -> list[str]:
-    """The names of everything that is trained."""
-    return [name for optimizer in optimizers.values() for name in optimizer.trainable_names]
+    after = {name: variable.numpy() for name, variable in named.items()}
+    trained = [name for optimizer in optimizers.values() for name in optimizer.trainable_names]
+    update = np.concatenate([(after[name] - before[name]).ravel() for name in trained])
+    losses = {f"loss:{name}": value.numpy() for name, value in results.items() if name != "finite_rows"}
+    return {"update": update, **{f"value:{name}": value for name, value in after.items()}, **losses}
 
 
 if __name__ == "__main__":

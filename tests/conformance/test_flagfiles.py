@@ -22,7 +22,7 @@ FLAGFILES = sorted((ROOT / "flags").glob("*.cfg"))
 def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
     table = write_pairs(tmp_path / "pairs", images=16, splits=("train", "validation"))
     # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
-    replaced = [*SMALL, "--source=table", f"--table={table}", "--batch_size=4", f"--run={tmp_path / 'run'}"]
+    replaced = [*SMALL, "--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
     take = TrainStep.__call__
 
     def take_and_interrupt(self: TrainStep, batch: Batch, step: int):

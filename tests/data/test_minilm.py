@@ -53,7 +53,8 @@ def test_keras_hub_agrees_token_by_token(model: minilm.MiniLm):
             w[f"{layer}.attention.self.{name}.weight"].T.reshape(384, 12, 32),
             w[f"{layer}.attention.self.{name}.bias"].reshape(12, 32),
         ]
-    weights += [w[f"{layer}.attention.output.dense.weight"].T.reshape(12, 32, 384), w[f"{layer}.attention.output.dense.bias"]]
+    output = f"{layer}.attention.output.dense"
+    weights += [w[f"{output}.weight"].T.reshape(12, 32, 384), w[f"{output}.bias"]]
     attention.set_weights(weights)
     np.testing.assert_allclose(model._attention(x, layer), attention(x, x), atol=1e-4)
     inner = np.linspace(-3, 3, 13, dtype=np.float32)

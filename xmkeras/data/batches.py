@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
+import gc
 import re
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,19 @@ _FOREVER = np.iinfo(np.int64).max
 # pipeline (a Python function, a table lookup) makes tf.data drop all of its parallelism and prefetching.
 _python = functools.partial(tf.numpy_function, stateful=False)
 _graph = tf.autograph.experimental.do_not_convert  # plain tensor code: nothing for AutoGraph to convert
+
+
+_running: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_pipelines() -> None:
+    """Ends pipelines that still run when Python exits: a Python function that one of its threads calls while the
+    interpreter shuts down never returns, and TensorFlow would wait for it for ever."""
+    for batches in list(_running):
+        with contextlib.suppress(ValueError):  # another thread is inside
+            batches.close()
+    gc.collect()
 
 
 class TrainingBatches:
@@ -103,7 +120,11 @@ class TrainingBatches:
         Raises:
             UserError: when more than `max_bad_rows` rows are broken.
         """
-        step = start_step
+        batches = self._iterate(start_step, distribute)
+        _running.add(batches)
+        return batches
+
+    def _iterate(self, step: int, distribute: Callable[[tf.data.Dataset], Any]) -> Generator[Any, None, None]:
         while True:
             try:
                 for batch in distribute(self.dataset(step)):

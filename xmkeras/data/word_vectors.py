@@ -6,7 +6,6 @@ near those of its kin, which matters most where captions are few.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 from typing import Protocol
