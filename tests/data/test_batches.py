@@ -314,3 +314,12 @@ def test_replicas_share_the_batches_of_one_device(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == [True, sorted(BROKEN)]
+
+
+def test_pipelines_end_before_the_interpreter_does(table):
+    made = make(table)
+    running = made.iterate(0)
+    next(running)
+    batches._stop_pipelines()
+    with pytest.raises(StopIteration):
+        next(running)

@@ -35,8 +35,11 @@ _running: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
 
 @atexit.register
 def _stop_pipelines() -> None:
-    """Ends pipelines that still run when Python exits: a Python function that one of its threads calls while the
-    interpreter shuts down never returns, and TensorFlow would wait for it for ever."""
+    """Ends the pipelines that still run when Python exits.
+
+    A Python function that a thread of theirs calls while the interpreter shuts down never returns, and
+    TensorFlow would wait for it for ever.
+    """
     for batches in list(_running):
         with contextlib.suppress(ValueError):  # another thread is inside
             batches.close()
