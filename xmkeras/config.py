@@ -109,6 +109,9 @@ class TrainConfig:
         1, "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip"
     )
     seed: int = option(0, "seed of weights, order, augmentation and dropout")
+    deterministic: bool = option(
+        True, "equal runs are equal bit by bit, resumed or not; without it a CPU trains up to 1.6 times as fast"
+    )
     eval_every: int = option(0, "steps between evaluations; 0: every epoch")
     save_every: int = option(0, "steps between checkpoints; 0: every evaluation")
     log_every: int = option(10, "steps between two lines of metrics.csv and TensorBoard")

@@ -194,7 +194,8 @@ def _image_paths(table: RowTable) -> dict[int, str]:
 def _seed(config: Config, precision: str) -> None:
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(config.train.seed)
-    tf.config.experimental.enable_op_determinism()
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
 
 
 def _vocabulary(config: Config, run: RunDirectory, rows: RowTable, vectors: WordVectors | None) -> Vocabulary:
