@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xmkeras.data.text import PAD, SPECIAL, START, UNK, Vocabulary
-from xmkeras.data.word_vectors import load_word_vectors, matrix
+from xmkeras.data.word_vectors import load_word_vectors, matrix, symbol_words
 from xmkeras.errors import UserError
 
 
@@ -52,3 +52,10 @@ def test_a_vocabulary_without_any_known_word_is_an_error(file: pathlib.Path, tmp
     assert vectors is not None
     with pytest.raises(UserError, match="another language"):
         matrix(vectors, Vocabulary(["rouge", "bleu"]))
+
+
+def test_words_of_symbols_are_plain_and_rare_ones_are_there():
+    words = symbol_words()
+    assert {"loudspeaker", "sagittarius", "anguished", "heart"} <= words
+    assert all(word.isalpha() and word == word.lower() for word in words)
+    assert 2000 < len(words) < 10_000

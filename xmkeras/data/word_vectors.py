@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import pathlib
+import sys
+import unicodedata
 from typing import Protocol
 
 import numpy as np
@@ -88,13 +90,23 @@ class FileVectors:
         return vectors
 
 
+def symbol_words() -> set[str]:
+    """The words of the names of Unicode's symbols: concrete things that are too rare to be one word piece."""
+    words: set[str] = set()
+    for code in range(sys.maxunicode + 1):
+        if unicodedata.category(chr(code)) in ("So", "Sm", "Sc", "Sk"):
+            name = unicodedata.name(chr(code), "").lower().replace("-", " ")
+            words.update(word for word in name.split() if len(word) > 1 and word.isalpha())
+    return words
+
+
 class MiniLmVectors:
     """MiniLM's sentence vector of every word; those of the common English words are computed once and kept."""
 
     def __init__(self, cache: pathlib.Path):
         self._model = MiniLm(model_folder())
-        self._cache = cache / "word_vectors" / f"minilm_{len(self._model.words)}.npy"
-        self.words = self._model.words
+        self.words = [*self._model.words, *sorted(symbol_words() - set(self._model.words))]
+        self._cache = cache / "word_vectors" / f"minilm_{len(self.words)}.npy"
         self.dim = self._model.dim
 
     def of(self, words: list[str]) -> np.ndarray:
