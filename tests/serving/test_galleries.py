@@ -24,7 +24,8 @@ def test_a_folder_is_ranked_by_the_towers_cosine(exported, model, folder, cache)
     for row in range(len(TEXTS)):
         order = np.argsort(-cosines[row])
         assert names[row] == [str(files[place]) for place in order]
-        np.testing.assert_allclose(scores[row], cosines[row][order], atol=1e-5)
+        # The gallery's batch holds the broken file too, and batches of other sizes round differently.
+        np.testing.assert_allclose(scores[row], cosines[row][order], atol=5e-5)
     assert gallery.path(names[0][0]) == names[0][0]
     assert any("broken.jpg" in line for line in said)
 
