@@ -1,0 +1,33 @@
+"""Validation shows a picture and writes projector files that TensorBoard's plugin finds."""
+
+from __future__ import annotations
+
+import pathlib
+
+from tests.conformance.cases import SMALL, write_pairs
+from xmkeras import assembly, flags
+from xmkeras.evaluation import Evaluator
+from xmkeras.training.monitor import Monitor
+from xmkeras.validation import Validation
+
+
+def test_measures_shows_and_projects(tmp_path: pathlib.Path):
+    table_file = write_pairs(tmp_path / "pairs", 6, splits=("train", "validation"))
+    config = flags.parse([*SMALL, "--source=table", f"--table={table_file}"]).config
+    table = assembly.load_table(config)
+    vocabulary = assembly.build_vocabulary(config, table.split("train"), None)
+    method = assembly.build_method(config, vocabulary, 6)
+    with Monitor(tmp_path / "run") as monitor:
+        evaluator = Evaluator(config, table.split("validation"), method, tmp_path / "embeddings")
+        validation = Validation(evaluator, monitor)
+        validation.write_projector()  # nothing measured yet, nothing written
+        assert not (monitor.tensorboard / "projector_config.pbtxt").exists()
+        metrics = validation(3)
+        validation.write_projector()
+    assert 0 <= metrics["rsum"] <= 600
+    assert not any("chance" in name for name in metrics)
+    text = (monitor.tensorboard / "projector_config.pbtxt").read_text()
+    assert "sprite" in text
+    metadata = next(monitor.tensorboard.rglob("metadata.tsv")).read_text().splitlines()
+    assert len(metadata) == 1 + 6 + 12
+    assert sum(path.stat().st_size for path in monitor.tensorboard.glob("events*")) > 1000
