@@ -1,4 +1,4 @@
-"""The user's first command on a small set in the published flowers layout: train, evaluate, export; and without data."""
+"""The first command of the README on a small set in the published flowers layout, and without any data."""
 
 from __future__ import annotations
 
