@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import pathlib
 
@@ -11,7 +10,7 @@ import pytest
 
 from xmkeras import flags
 from xmkeras.errors import UserError
-from xmkeras.run import RunDirectory, write_text
+from xmkeras.run import RunDirectory
 
 
 def test_a_run_records_what_repeats_it(tmp_path: pathlib.Path):
@@ -59,17 +58,3 @@ def test_clear_keeps_what_the_run_did_not_make(tmp_path: pathlib.Path):
     (tmp_path / "notes.txt").write_text("mine")
     run.clear()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flags.cfg", "notes.txt"]
-
-
-def test_a_failed_write_leaves_the_old_text(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match="No space left"):
-        write_text(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -18,6 +18,7 @@ from typing import Any
 
 from xmkeras.config import Config
 from xmkeras.errors import UserError
+from xmkeras.files import write_atomically
 from xmkeras.flags import to_flagfile
 
 # These may differ when a run continues: they change its length, its reports or where it runs, not what a step computes.
@@ -95,12 +96,12 @@ class RunDirectory:
         if self.config_file.is_file():
             self._check_same(config, data_fingerprint)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / "flags.cfg", to_flagfile(config))
-        write_text(
+        write_atomically(self.path / "flags.cfg", to_flagfile(config))
+        write_atomically(
             self.path / "environment.json",
             json.dumps(_environment(config, data_fingerprint) | {"credit": credit}, indent=1),
         )
-        write_text(self.config_file, json.dumps(config.as_flags(), indent=1))
+        write_atomically(self.config_file, json.dumps(config.as_flags(), indent=1))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -170,23 +171,3 @@ def _environment(config: Config, data_fingerprint: str) -> dict[str, Any]:
         "seed": config.train.seed,
         "data_fingerprint": data_fingerprint,
     }
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a file in one piece: a reader, or a crash, sees the old text or the new.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; free some space or choose another --run."
-        ) from error

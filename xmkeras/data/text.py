@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmkeras.errors import UserError
+from xmkeras.files import write_atomically
 
 PAD, UNK, START = 0, 1, 2
 SPECIAL = 3  # ids in front of the first word
@@ -88,16 +89,7 @@ class Vocabulary:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one word a line, UTF-8; the file is whole or not there at all."""
-        target = pathlib.Path(path)
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with draft.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{word}\n" for word in self.words)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_atomically(path, "".join(f"{word}\n" for word in self.words))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:

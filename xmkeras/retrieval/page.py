@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xmkeras.retrieval.files import write_atomically
+from xmkeras.files import write_atomically
 
 # Types by suffix: the table of the operating system does not know WebP everywhere.
 _TYPES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".gif": "gif", ".bmp": "bmp"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from xmkeras.files import write_atomically
 from xmkeras.retrieval import gallery, plots
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.files import write_atomically
 from xmkeras.retrieval.protocols import BothWays
 from xmkeras.retrieval.scores import ScoreFunction
 from xmkeras.retrieval.tables import format_table, markdown_table, write_eval

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from xmkeras.errors import UserError
-from xmkeras.retrieval.files import write_atomically
+from xmkeras.files import write_atomically
 
 _BLOCK = 4096
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from xmkeras.retrieval.files import write_atomically
+from xmkeras.files import write_atomically
 from xmkeras.retrieval.protocols import WAYS
 
 _NAMES = {"text_to_image": "text -> image", "image_to_text": "image -> text"}

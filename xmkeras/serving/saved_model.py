@@ -17,7 +17,7 @@ import tensorflow as tf
 import xmkeras
 from xmkeras.data import images
 from xmkeras.errors import UserError
-from xmkeras.retrieval.files import write_atomically
+from xmkeras.files import write_atomically
 from xmkeras.serving import warmup
 from xmkeras.serving.signatures import SearchSignatures, Signatures, input_specs
 
