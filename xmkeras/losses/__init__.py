@@ -1,5 +1,12 @@
 """Losses on embeddings as pure functions of keras.ops: usable in any Keras 3 program and backend."""
 
+from xmkeras.losses.angular import angular, angular_all_pairs, n_pair_angular
+from xmkeras.losses.caption import caption_nll
+from xmkeras.losses.class_adversary import (
+    adaptive_adversary,
+    adaptive_adversary_factor,
+    soft_adversary,
+)
 from xmkeras.losses.classification import (
     cmpc,
     cmpc_terms,
@@ -8,13 +15,66 @@ from xmkeras.losses.classification import (
     softmax_loss,
 )
 from xmkeras.losses.cmpm import cmpm, cmpm_terms
+from xmkeras.losses.contrastive import contrastive
+from xmkeras.losses.correlation import coupled_correlation, generalised_logistic, label_discrimination
+from xmkeras.losses.domain_errors import (
+    domain_adversary,
+    domain_error_matrix,
+    domain_regulariser,
+    domain_regulariser_terms,
+    fit_domain_classifiers,
+)
+from xmkeras.losses.energy_confusion import energy_confusion
+from xmkeras.losses.histogram import histogram
+from xmkeras.losses.modality import (
+    dann_factor,
+    modality_discriminator,
+    modality_generator,
+    modality_two_way,
+)
+from xmkeras.losses.n_pair import n_pair
+from xmkeras.losses.proxy_nca import proxy_nca
+from xmkeras.losses.ranking import bi_rank, ranking_hinge
+from xmkeras.losses.smoothing import random_modality_targets, smoothed_softmax, smoothed_targets
+from xmkeras.losses.triplet import triplet_semihard, triplet_semihard_all
 
 __all__ = [
+    "adaptive_adversary",
+    "adaptive_adversary_factor",
+    "angular",
+    "angular_all_pairs",
+    "bi_rank",
+    "caption_nll",
     "cmpc",
     "cmpc_terms",
     "cmpm",
     "cmpm_terms",
+    "contrastive",
+    "coupled_correlation",
+    "dann_factor",
+    "domain_adversary",
+    "domain_error_matrix",
+    "domain_regulariser",
+    "domain_regulariser_terms",
+    "energy_confusion",
+    "fit_domain_classifiers",
+    "generalised_logistic",
+    "histogram",
+    "label_discrimination",
+    "modality_discriminator",
+    "modality_generator",
+    "modality_two_way",
+    "n_pair",
+    "n_pair_angular",
     "norm_softmax",
     "projection_softmax",
+    "proxy_nca",
+    "random_modality_targets",
+    "ranking_hinge",
+    "smoothed_softmax",
+    "smoothed_targets",
+    "soft_adversary",
     "softmax_loss",
+    "triplet_semihard",
+    "triplet_semihard_all",
 ]

@@ -1,0 +1,182 @@
+"""Angular loss: bounds the angle at the negative of each triangle of anchor, positive and negative.
+
+Source: Wang et al., ICCV 2017; paper 002 uses 45 degrees and adds twice the loss to N-pair. The form over all
+pairs is that of PyTorch Metric Learning.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import ops
+
+from xmkeras.losses.n_pair import n_pair
+from xmkeras.losses.pairs import choose, diagonal_mask, equal_labels, masked_mean
+from xmkeras.losses.similarity import as_float32, unit
+
+Tensor = Any
+
+NORMALISATIONS = ("all", "pairs", "none")
+# Exponentials are scaled up by e^38 on either side and their sums kept above 1e-16: neither they nor their
+# gradients leave float32, and sums stay exact over a range of 110 in the exponent.
+SCALE, SMALLEST_SUM = 38.0, 1e-16
+
+
+def _squared_tangent(angle: float) -> float:
+    if not 0 < angle < 90:
+        raise ValueError(f"angle must lie between 0 and 90 degrees, not {angle}.")
+    return math.tan(math.radians(angle)) ** 2
+
+
+def angular(
+    anchors: Tensor,
+    positives: Tensor,
+    labels: Tensor | None = None,
+    *,
+    positive_labels: Tensor | None = None,
+    angle: float = 45.0,
+) -> Tensor:
+    """Mean over i of log(1 + sum_j exp(4t (a_i + p_i) . p_j - 2 (1 + t) a_i . p_i)), t = tan^2(angle).
+
+    The negatives of anchor i are the positives j of other anchors, of other classes if labels are given.
+    Without negatives (a batch of one, one class) the value is 0.
+
+    Args:
+        anchors: (n, d), not normalised.
+        positives: (m, d), m >= n: the positive of anchor i is row i; further rows are negatives only.
+        labels: (n,) integers, one row of each class if None.
+        positive_labels: (m,) integers; `labels` if None.
+        angle: in degrees, between 0 and 90.
+
+    Returns:
+        A float32 scalar, at least 0.
+
+    Raises:
+        ValueError: the angle is out of range.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from xmkeras import losses
+    >>> round(float(losses.angular(ops.eye(3), ops.eye(3))), 4)
+    0.0359
+    """
+    t = _squared_tangent(angle)
+    anchors, positives = as_float32(anchors), as_float32(positives)
+    partners = positives[: ops.shape(anchors)[0]]
+    products = ops.sum(anchors * partners, axis=1, keepdims=True)
+    exponents = 4.0 * t * ops.matmul(anchors + partners, ops.transpose(positives)) - 2.0 * (1.0 + t) * products
+    never = diagonal_mask(*ops.shape(exponents))
+    if labels is not None:
+        never = ops.logical_or(never, equal_labels(labels, labels if positive_labels is None else positive_labels))
+    exponents = ops.where(never, -float("inf"), exponents)
+    return ops.mean(ops.logsumexp(ops.concatenate([ops.zeros_like(products), exponents], axis=1), axis=1))
+
+
+def n_pair_angular(
+    anchors: Tensor,
+    positives: Tensor,
+    labels: Tensor | None = None,
+    *,
+    positive_labels: Tensor | None = None,
+    angle: float = 45.0,
+    weight: float = 2.0,
+    l2: float = 0.0,
+) -> Tensor:
+    """`n_pair` plus `weight` times `angular`: the total that paper 002 calls the angular loss.
+
+    Args: those of `n_pair` and `angular`.
+
+    Returns:
+        A float32 scalar, at least 0.
+    """
+    pairwise = n_pair(anchors, positives, labels, positive_labels=positive_labels, l2=l2)
+    triangles = angular(anchors, positives, labels, positive_labels=positive_labels, angle=angle)
+    return pairwise + weight * triangles
+
+
+def angular_all_pairs(
+    queries: Tensor,
+    labels: Tensor,
+    references: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    *,
+    angle: float = 45.0,
+    normalize: str = "all",
+) -> Tensor:
+    """Mean over all positive pairs (a, p) of log(1 + sum_n exp(4t (a + p) . n - 2 (1 + t) a . p)).
+
+    n runs over all references of another class. Since exp((a + p) . n) is a product of an anchor's and a
+    positive's part, the sums over n of all pairs are one matrix product: no triplet tensor. Without positives
+    or without negatives the value is 0.
+
+    Args:
+        queries: (n, d) the anchors.
+        labels: (n,) integers.
+        references: (m, d) positives and negatives, the texts of images or a memory bank; None for the queries.
+        reference_labels: (m,) integers; `labels` if None.
+        angle: in degrees, between 0 and 90.
+        normalize: "all" vectors to unit length; "pairs": anchors and positives but not negatives, as PyTorch
+            Metric Learning does; "none". Where vectors keep their length, a pair whose largest terms for the
+            anchor and for the positive lie more than 110 apart in the exponent gets the larger one of the two
+            instead of their sum.
+
+    Returns:
+        A float32 scalar, at least 0.
+
+    Raises:
+        ValueError: the angle is out of range, or `normalize` is none of the choices.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from xmkeras import losses
+    >>> x = ops.convert_to_tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> round(float(losses.angular_all_pairs(x, [0, 0, 1])), 4)
+    0.0181
+    """
+    t = _squared_tangent(angle)
+    choose("normalize", normalize, NORMALISATIONS)
+    alone = references is None
+    references = queries if references is None else references
+    reference_labels = labels if reference_labels is None else reference_labels
+    anchors, positives = (as_float32(x) if normalize == "none" else unit(x) for x in (queries, references))
+    negatives = ops.transpose(unit(references) if normalize == "all" else as_float32(references))
+    same = equal_labels(labels, reference_labels)
+    of_anchors = _Exponents(4.0 * t * ops.matmul(anchors, negatives), ops.logical_not(same))
+    of_positives = of_anchors
+    if not alone:
+        differ = ops.logical_not(equal_labels(reference_labels, reference_labels))
+        of_positives = _Exponents(4.0 * t * ops.matmul(positives, negatives), differ)
+    log_sums = _log_sums(of_anchors, of_positives, bounded=normalize == "all")
+    losses = ops.softplus(log_sums - 2.0 * (1.0 + t) * ops.matmul(anchors, ops.transpose(positives)))
+    losses = ops.where(ops.any(of_anchors.negative, axis=1, keepdims=True), losses, 0.0)
+    if alone:
+        same = ops.logical_and(same, ops.logical_not(diagonal_mask(*ops.shape(same))))
+    return masked_mean(losses, same)
+
+
+class _Exponents:
+    """One side's exponents (n, m), which of them belong to negatives, their row maxima, and exponentials."""
+
+    def __init__(self, values: Tensor, negative: Tensor):
+        self.values = values
+        self.negative = negative
+        masked = ops.where(negative, values, -float("inf"))
+        top = ops.max(masked, axis=1, keepdims=True)
+        self.top = ops.where(ops.any(negative, axis=1, keepdims=True), top, 0.0)
+        self.hardest = ops.argmax(masked, axis=1)
+        self.scaled = ops.exp(masked - ops.stop_gradient(self.top) + SCALE)
+
+
+def _log_sums(a: _Exponents, p: _Exponents, bounded: bool) -> Tensor:
+    """log sum_n exp(a_in + p_jn) over the negatives n, for rows i of `a` and j of `p` of one class, (n, m)."""
+    sums = ops.matmul(a.scaled, ops.transpose(p.scaled))
+    tops = ops.stop_gradient(a.top) + ops.transpose(ops.stop_gradient(p.top))
+    log_sums = ops.log(ops.maximum(sums, SMALLEST_SUM)) - 2.0 * SCALE + tops
+    if bounded:
+        return log_sums
+    at_hardest_of_p = ops.take(a.values, p.hardest, axis=1) + ops.transpose(p.top)
+    at_hardest_of_a = a.top + ops.transpose(ops.take(p.values, a.hardest, axis=1))
+    return ops.where(sums > SMALLEST_SUM, log_sums, ops.maximum(at_hardest_of_p, at_hardest_of_a))

@@ -1,0 +1,104 @@
+"""Which pairs of a batch are positive and which negative, distances, and means over a part of the pairs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from xmkeras.losses.similarity import as_float32, unit
+
+Tensor = Any
+
+# Below this squared distance two vectors count as the same: the distance is 0 and so is its gradient.
+SQUARED_DISTANCE_FLOOR = 1e-12
+
+
+class Pairs(NamedTuple):
+    """Both sides of a loss, (n, d) and (m, d) in float32, and their relation, two (n, m) boolean masks."""
+
+    queries: Tensor
+    references: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+def equal_labels(labels: Tensor, reference_labels: Tensor) -> Tensor:
+    """True where a label of (n,) equals a reference label of (m,), shape (n, m)."""
+    labels, reference_labels = ops.convert_to_tensor(labels), ops.convert_to_tensor(reference_labels)
+    return ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(reference_labels, 0))
+
+
+def diagonal_mask(n: int | Tensor, m: int | Tensor) -> Tensor:
+    """True at (i, i), shape (n, m)."""
+    return equal_labels(ops.arange(n), ops.arange(m))
+
+
+def all_pairs(
+    queries: Tensor,
+    labels: Tensor,
+    references: Tensor | None,
+    reference_labels: Tensor | None,
+    normalize: bool = False,
+) -> Pairs:
+    """Every query with every reference; without references every two different rows of the queries.
+
+    Args:
+        queries: (n, d).
+        labels: (n,) integers.
+        references: (m, d), or None for the queries themselves, of which no row is then paired with itself.
+        reference_labels: (m,) integers, or None where they are `labels`.
+        normalize: divide every row by its length.
+
+    Raises:
+        ValueError: a side has not as many labels as rows.
+    """
+    alone = references is None
+    prepare = unit if normalize else as_float32
+    queries = prepare(queries)
+    references = queries if references is None else prepare(references)
+    reference_labels = labels if reference_labels is None else reference_labels
+    match = equal_labels(labels, reference_labels)
+    shape = (queries.shape[0], references.shape[0])
+    for name, rows, count in zip(("labels", "reference_labels"), shape, match.shape, strict=True):
+        if rows is not None and count is not None and rows != count:
+            raise ValueError(f"{name} must have one entry a row: {count} entries for {rows} rows.")
+    positive = match
+    if alone:
+        positive = ops.logical_and(match, ops.logical_not(diagonal_mask(*ops.shape(match))))
+    return Pairs(queries, references, positive, ops.logical_not(match))
+
+
+def as_weights(mask: Tensor) -> Tensor:
+    """A boolean mask as float32 ones and zeros."""
+    return ops.cast(mask, "float32")
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where `mask` is true; 0 where it is true nowhere."""
+    return ops.sum(ops.where(mask, values, 0.0)) / ops.maximum(ops.sum(as_weights(mask)), 1.0)
+
+
+def squared_distances(queries: Tensor, references: Tensor) -> Tensor:
+    """Squared Euclidean distances of float32 rows, (n, d) x (m, d) -> (n, m), never negative."""
+    of_queries = ops.sum(ops.square(queries), axis=1, keepdims=True)
+    of_references = ops.expand_dims(ops.sum(ops.square(references), axis=1), 0)
+    products = ops.matmul(queries, ops.transpose(references))
+    return ops.maximum(of_queries + of_references - 2.0 * products, 0.0)
+
+
+def root(squared: Tensor) -> Tensor:
+    """Square root with the gradient 0 at 0, where the true one is infinite."""
+    apart = squared > SQUARED_DISTANCE_FLOOR
+    return ops.where(apart, ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)
+
+
+def choose(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """`value`, if it is one of `choices`.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
