@@ -59,8 +59,8 @@ def angular(
 
     >>> from keras import ops
     >>> from xmkeras import losses
-    >>> round(float(losses.angular(ops.eye(3), ops.eye(3))), 4)
-    0.0359
+    >>> round(float(losses.angular(ops.eye(3), ops.eye(3))), 3)
+    0.036
     """
     t = _squared_tangent(angle)
     anchors, positives = as_float32(anchors), as_float32(positives)
