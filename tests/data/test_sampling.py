@@ -124,9 +124,21 @@ def test_replacement_is_the_next_good_row():
         ({"batch_size": 9, "epoch_over": "images"}, "8 pairs, fewer"),
         ({"batch_size": 6, "captions_per_image": 4}, "not a multiple of 4"),
         ({"batch_size": 0}, "batch size 0"),
-        ({"batch_size": 4, "epoch_over": "words"}, "over pairs, images, labels, not over"),
+        ({"batch_size": 4, "epoch_over": "words"}, "over pairs, images, labels, balanced, not over"),
     ],
 )
 def test_impossible_wishes_are_explained(options, message):
     with pytest.raises(UserError, match=message):
         PairSampler(COUNTS, seed=0, **options)
+
+
+def test_a_balanced_epoch_holds_every_label_equally_often_and_its_rows_in_turn():
+    labels = np.array([0] * 12 + [1] * 3)
+    sampler = PairSampler(np.ones(15, int), batch_size=5, seed=2, epoch_over="balanced", labels=labels)
+    assert sampler.steps_per_epoch == 3
+    rows = np.concatenate([sampler.batch(step)[0] for step in range(3)])
+    counts = np.bincount(labels[rows], minlength=2)
+    assert sorted(counts.tolist()) == [7, 8]
+    of_small = np.bincount(rows[labels[rows] == 1], minlength=15)[12:]
+    assert of_small.max() - of_small.min() <= 1
+    assert np.bincount(rows[labels[rows] == 0]).max() == 1

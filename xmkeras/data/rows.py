@@ -41,6 +41,7 @@ class RowTable:
         image_paths: one a row, or None where images come as bytes or features.
         encoded: encoded images by `image_index`, or None.
         features: float32 (images, ...) by `image_index`, or None.
+        text_features: float32 (n, t), the vector of each row's text, or None where texts are words.
     """
 
     name: str
@@ -56,6 +57,7 @@ class RowTable:
     image_paths: list[str] | None = None
     encoded: EncodedImages | None = None
     features: np.ndarray | None = None
+    text_features: np.ndarray | None = None
 
     @classmethod
     def from_rows(
@@ -116,6 +118,7 @@ class RowTable:
             splits=self.splits[rows],
             categories=[self.categories[row] for row in rows],
             image_paths=None if self.image_paths is None else [self.image_paths[row] for row in rows],
+            text_features=None if self.text_features is None else self.text_features[rows],
         )
 
     def split(self, name: str) -> RowTable:
@@ -137,12 +140,14 @@ class RowTable:
         return np.sort(np.unique(self.image_index, return_index=True)[1]).astype(np.int64)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of ids, captions, labels, splits and categories, not of the images."""
+        """SHA-256 (hexadecimal) of ids, captions, labels, splits, categories, and of feature pairs; not of images."""
         digest = hashlib.sha256(json.dumps([self.name, self.label_kind]).encode())
         labels = [self.label_names[label] for label in self.labels]
         columns = (self.image_ids, self.captions, labels, self.splits.tolist(), self.categories)
         for entries in zip(*columns, strict=True):
             digest.update(json.dumps(entries).encode())
+        if self.text_features is not None and self.features is not None:
+            digest.update(self.features[self.image_index].tobytes() + self.text_features.tobytes())
         return digest.hexdigest()
 
     def read_image(self, index: Any) -> Any:

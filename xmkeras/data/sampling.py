@@ -8,7 +8,7 @@ import numpy as np
 
 from xmkeras.errors import UserError
 
-EPOCHS_OVER = ("pairs", "images", "labels")
+EPOCHS_OVER = ("pairs", "images", "labels", "balanced")
 
 
 class PairSampler:
@@ -18,7 +18,8 @@ class PairSampler:
     fill a last batch. Over "pairs", every caption of every row takes part once an epoch (a row's last group
     is filled up with its own captions again); over "images", every row takes part once an epoch, with the
     next captions of its cycle each time; over "labels", every label takes part once an epoch with one of its
-    rows, so that labels of many rows do not outweigh the others.
+    rows, so that labels of many rows do not outweigh the others. A "balanced" epoch is as long as one over
+    images and holds every label equally often; each label's rows take turns.
 
     Args:
         captions_per_row: number of captions of each row, (n,), all at least 1.
@@ -26,7 +27,7 @@ class PairSampler:
         seed: of the order.
         epoch_over: see above.
         captions_per_image: captions of one image that lie side by side in a batch.
-        labels: the label of each row, (n,), for an epoch over labels.
+        labels: the label of each row, (n,), for an epoch over labels or a balanced one.
 
     Raises:
         UserError: if the batch does not divide into groups, or is larger than an epoch.
@@ -49,7 +50,7 @@ class PairSampler:
         self._group = captions_per_image
         if epoch_over not in EPOCHS_OVER:
             raise UserError(f"An epoch goes over {', '.join(EPOCHS_OVER)}, not over {epoch_over!r}.")
-        if epoch_over == "labels":
+        if epoch_over in ("labels", "balanced"):
             self._by_label, self._label_starts = _grouped(labels, len(self._counts))
         if batch_size < 1 or captions_per_image < 1 or batch_size % captions_per_image:
             raise UserError(
@@ -104,6 +105,9 @@ class PairSampler:
         if self._over == "labels":
             rows = self._by_label[generator.integers(self._label_starts[:-1], self._label_starts[1:])]
             captions = (generator.integers(self._counts[rows])[:, None] + slots) % self._counts[rows][:, None]
+        elif self._over == "balanced":
+            rows = self._balanced(generator)
+            captions = (generator.integers(self._counts[rows])[:, None] + slots) % self._counts[rows][:, None]
         elif self._over == "pairs":
             first_group = np.searchsorted(rows, rows)
             ranks = (np.arange(len(rows)) - first_group)[:, None] * self._group + slots
@@ -113,6 +117,17 @@ class PairSampler:
             captions = (start[:, None] + epoch * self._group + slots) % self._counts[:, None]
         order = np.stack([np.broadcast_to(rows[:, None], captions.shape), captions], axis=1)
         return order[generator.permutation(len(rows))]
+
+    def _balanced(self, generator: np.random.Generator) -> np.ndarray:
+        """As many rows as there are, (n,), every label equally often but for the remainder."""
+        sizes = np.diff(self._label_starts)
+        turns = np.full(len(sizes), len(self._counts) // len(sizes))
+        turns[generator.permutation(len(sizes))[: len(self._counts) % len(sizes)]] += 1
+        rows = []
+        for first, size, turn in zip(self._label_starts[:-1], sizes, turns, strict=True):
+            rounds = [generator.permutation(size) for _ in range(-(-turn // size))]
+            rows.append(self._by_label[first + np.concatenate(rounds)[:turn]] if rounds else rounds)
+        return np.concatenate(rows).astype(np.int64)
 
     def _shuffled_captions(
         self, generator: np.random.Generator, rows: np.ndarray, ranks: np.ndarray

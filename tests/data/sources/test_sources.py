@@ -25,11 +25,11 @@ def options(tmp_path) -> SourceOptions:
 
 
 def test_the_sources_are_the_files_of_the_folder():
-    assert source_names() == ["flowers", "openmoji", "table"]
+    assert source_names() == [*"features flowers nus_wide_10k openmoji pascal_sentence table wikipedia".split()]
 
 
 def test_an_unknown_source_lists_the_choices():
-    with pytest.raises(UserError, match="Unknown source 'coco'; choose one of flowers, openmoji, table"):
+    with pytest.raises(UserError, match=r"Unknown source 'coco'; choose one of features, flowers, .*wikipedia"):
         load_source("coco", SourceOptions())
 
 

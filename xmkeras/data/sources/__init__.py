@@ -24,6 +24,7 @@ class SourceOptions:
         image_root: folder that relative image paths start from; beside the table where empty.
         image_column, caption_column, label_column, id_column, split_column, category_column: columns of the
             table; found by their usual names where empty. `caption_column` may name several, with commas.
+        text_column: array of text vectors in a file of feature pairs.
         label_kind: what the label column means, "class" or "identity"; judged by its name where empty.
         seed: of a split that the source makes itself.
         identity_disjoint: a split made here keeps all rows of a label on one side.
@@ -32,6 +33,9 @@ class SourceOptions:
         pack: read the images from sharded random-access files, written on first use.
         check_images: look for every image file while loading.
         limit: keep so many images of each split at most; 0 keeps all.
+        image_features, text_features: vectors of a set of feature pairs: a name that its source knows, or a file,
+            `FILE` or `FILE:ARRAY`.
+        split_rule: one of the ways in which a set has been split, by the name its source gives it.
     """
 
     data_dir: str = "~/.cache/xmkeras"
@@ -39,6 +43,7 @@ class SourceOptions:
     image_root: str = ""
     image_column: str = ""
     caption_column: str = ""
+    text_column: str = ""
     label_column: str = ""
     id_column: str = ""
     split_column: str = ""
@@ -52,6 +57,9 @@ class SourceOptions:
     pack: bool = False
     check_images: bool = True
     limit: int = 0
+    image_features: str = ""
+    text_features: str = ""
+    split_rule: str = ""
 
     @property
     def root(self) -> str:
