@@ -61,3 +61,101 @@ def precision_at_k(scores: Sequence[float], relevant: Sequence[bool], k: int) ->
     """Share of relevant items among the first k, irrelevant items first where scores are equal."""
     order = sorted(zip(scores, relevant, strict=True), key=lambda item: (-item[0], item[1]))[:k]
     return sum(is_relevant for _, is_relevant in order) / len(order)
+
+
+def ranked_relevance(scores: Sequence[float], relevant: Sequence[bool], ties: str) -> list[bool]:
+    """Which places of one query's ranking hold relevant items, from a sort of the whole gallery.
+
+    A relevant item that scores NaN or -inf stands behind everything irrelevant.
+    """
+
+    def place(index: int) -> tuple[float, ...]:
+        score = -math.inf if math.isnan(scores[index]) else scores[index]
+        hopeless = relevant[index] and score == -math.inf
+        tie = {"pessimistic": relevant[index], "optimistic": not relevant[index], "index": -index}[ties]
+        return (hopeless, -score, tie)
+
+    return [relevant[index] for index in sorted(range(len(scores)), key=place)]
+
+
+def average_precision(ranking: Sequence[bool], k: int | None = None, divide_by: str = "relevant") -> float:
+    """Sum of the precisions at the relevant places among the first k, divided as the name says; 0 if there are none."""
+    hits, total = 0, 0.0
+    for place, is_relevant in enumerate(ranking[:k], start=1):
+        if is_relevant:
+            hits += 1
+            total += hits / place
+    relevant = sum(ranking)
+    divisor = {"relevant": relevant, "found": hits, "possible": min(relevant, k or relevant)}[divide_by]
+    return total / divisor if divisor else 0.0
+
+
+def average_precision_without_the_hit(ranking: Sequence[bool]) -> float:
+    """The released CMPL evaluation: the precision at a relevant place does not count that place as a hit."""
+    hits, total = 0, 0.0
+    for place, is_relevant in enumerate(ranking, start=1):
+        if is_relevant:
+            total += hits / place
+            hits += 1
+    return total / hits if hits else 0.0
+
+
+def map_at_r(ranking: Sequence[bool]) -> float:
+    relevant = sum(ranking)
+    hits, total = 0, 0.0
+    for place in range(relevant):
+        if ranking[place]:
+            hits += 1
+            total += hits / (place + 1)
+    return total / relevant if relevant else 0.0
+
+
+def inverse_negative_penalty(ranking: Sequence[bool]) -> float:
+    last = max((place for place, is_relevant in enumerate(ranking, start=1) if is_relevant), default=1)
+    return sum(ranking) / last
+
+
+def precision_scope(rankings: Sequence[Sequence[bool]], k_max: int, shifted: bool) -> list[float]:
+    """P(K) for K = 1 ... k_max; shifted: the hits of one place less, as the ACMR release has it."""
+    curve = []
+    for k in range(1, k_max + 1):
+        counted = k - 1 if shifted else k
+        curve.append(sum(sum(ranking[:counted]) / k for ranking in rankings) / len(rankings))
+    return curve
+
+
+def without_self(scores: np.ndarray, labels: Sequence[int], ties: str) -> list[list[bool]]:
+    """The ranking of each item among all others, by its row of (n, n) scores."""
+    rankings = []
+    for i, label in enumerate(labels):
+        others = [j for j in range(len(labels)) if j != i]
+        rankings.append(ranked_relevance([scores[i][j] for j in others], [labels[j] == label for j in others], ties))
+    return rankings
+
+
+def minus_squared_distances(queries: np.ndarray, gallery: np.ndarray) -> list[list[float]]:
+    """- sum (x - y)^2 of float32 vectors, in float64, rounded to float32."""
+    return [
+        [-float(np.float32(sum((float(a) - float(b)) ** 2 for a, b in zip(x, y, strict=True)))) for y in gallery]
+        for x in queries
+    ]
+
+
+def mutual_information(labels: Sequence[int], clusters: Sequence[int], average: str) -> float:
+    """I(Y; C) over the mean of the entropies, from probabilities counted one by one."""
+    n = len(labels)
+
+    def entropy(values: Sequence[int]) -> float:
+        return -sum(values.count(v) / n * math.log(values.count(v) / n) for v in set(values))
+
+    labels, clusters, information = list(labels), list(clusters), 0.0
+    for y in set(labels):
+        for c in set(clusters):
+            both = sum(a == y and b == c for a, b in zip(labels, clusters, strict=True)) / n
+            if both:
+                information += both * math.log(both * n * n / labels.count(y) / clusters.count(c))
+    first, second = entropy(labels), entropy(clusters)
+    if first == second == 0:
+        return 1.0
+    mean = (first + second) / 2 if average == "arithmetic" else math.sqrt(first * second)
+    return information / mean if mean else 0.0

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference import ranking as reference
-from xmkeras.retrieval.ranking import ranks, ranks_both_ways, top_k
+from xmkeras.retrieval.ranking import ranks, ranks_both_ways, relevant_ranks, top_k
+from xmkeras.retrieval.scores import normalised
 
 VECTORS = json.loads((pathlib.Path(__file__).parent.parent / "vectors.json").read_text())
 TIES = ("pessimistic", "optimistic", "index")
@@ -67,6 +68,76 @@ def test_tie_rules_agree_with_the_vectors(ties, group):
     )
     assert image_to_text.tolist() == expected[group]["i2t_ranks"]
     assert text_to_image.tolist() == expected[group]["t2i_ranks"]
+
+
+def listed(parts):
+    """Query -> the ranks of its relevant items."""
+    return {
+        int(query): ranks[:count].tolist()
+        for part in parts
+        for query, ranks, count in zip(part.queries, part.ranks, part.relevant, strict=True)
+    }
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(tables(), st.sampled_from(TIES))
+def test_ranks_of_all_relevant_items_equal_a_sort(case, ties):
+    table, query_keys, gallery_keys = case
+    numbers = [np.arange(size) for size in table.shape]
+    found = listed(relevant_ranks(*numbers, query_keys, gallery_keys, ties=ties, score=table_score(table)))
+    for query, key in enumerate(query_keys):
+        ranking = reference.ranked_relevance(table[query].tolist(), [key == other for other in gallery_keys], ties)
+        assert found[query] == np.flatnonzero(ranking).tolist()
+
+
+@pytest.mark.parametrize("ties", TIES)
+@pytest.mark.parametrize("classes", [3, 40, 400])
+@pytest.mark.parametrize("spread", [0.0, 0.3, 3.0])
+def test_ranks_of_all_relevant_items_equal_the_twin_on_many_tiles(ties, classes, spread):
+    generator = np.random.default_rng(classes)
+    labels = [generator.integers(0, classes, size) for size in (60, 700)]
+    centres = generator.standard_normal((classes, 24))
+    vectors = [centres[y] + spread * generator.standard_normal((len(y), 24)) for y in labels]
+    vectors[1][::3] = vectors[1][0]
+    vectors[1][5], vectors[0][7] = 0, np.nan
+    vectors = [v.astype(np.float32) for v in vectors]
+    unit = [normalised(v).astype(np.float64) for v in vectors]
+    scores = (unit[0] @ unit[1].T).astype(np.float32)
+    found = listed(relevant_ranks(*vectors, *labels, ties=ties, chunk_bytes=1))
+    for query, key in enumerate(labels[0]):
+        ranking = reference.ranked_relevance(scores[query].tolist(), (labels[1] == key).tolist(), ties)
+        assert found[query] == np.flatnonzero(ranking).tolist()
+
+
+def test_first_ranks_are_those_of_the_best_item_and_groups_change_nothing(monkeypatch):
+    images, texts, keys, text_keys = many(images=300)
+    whole = listed(relevant_ranks(images, texts, keys, text_keys))
+    assert [whole[query][0] for query in range(300)] == ranks(images, texts, keys, text_keys).tolist()
+    monkeypatch.setattr("xmkeras.retrieval.ranking._HELD_MARKS", 100)
+    parts = list(relevant_ranks(images, texts, keys, text_keys))
+    assert len(parts) == 10
+    assert listed(parts) == whole
+
+
+def test_an_item_is_left_out_by_its_place_only():
+    vectors = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+    keys = np.array([0, 0, 0, 1])
+    found = listed(relevant_ranks(vectors, vectors, keys, keys, exclude_self=True))
+    assert found == {0: [0, 2], 1: [0, 2], 2: [1, 2], 3: []}
+    with pytest.raises(ValueError, match="queries themselves"):
+        list(relevant_ranks(vectors, vectors[:3], keys, keys[:3], exclude_self=True))
+
+
+def test_memory_of_all_relevant_ranks_is_bounded_for_one_class(monkeypatch):
+    monkeypatch.setattr("xmkeras.retrieval.ranking._HELD_MARKS", 2**14)
+    vectors = np.random.default_rng(0).standard_normal((1200, 16)).astype(np.float32)
+    keys = np.zeros(1200)
+    tracemalloc.start()
+    for part in relevant_ranks(vectors, vectors, keys, keys, chunk_bytes=2**16):
+        assert part.ranks.size <= 2**14
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1200 * 1200 * 4
 
 
 def many(seed=0, images=700, captions=3, dim=96):

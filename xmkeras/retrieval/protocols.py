@@ -10,7 +10,7 @@ from xmkeras.errors import UserError
 from xmkeras.retrieval import metrics
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.ranking import CHUNK_BYTES, Ties, ranks, ranks_both_ways
-from xmkeras.retrieval.scores import ScoreFunction, normalised
+from xmkeras.retrieval.scores import Score, normalised
 
 Relevance = Literal["id", "label"]
 KS = (1, 5, 10)
@@ -36,7 +36,7 @@ def rank_both_ways(
     *,
     relevance: Relevance = "id",
     ties: Ties = "pessimistic",
-    score: ScoreFunction | None = None,
+    score: Score = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> BothWays:
     """Ranks each image among all texts and each text among all images; arguments as in `retrieval`."""
@@ -59,7 +59,7 @@ def retrieval(
     relevance: Relevance = "id",
     ks: Sequence[int] = KS,
     ties: Ties = "pessimistic",
-    score: ScoreFunction | None = None,
+    score: Score = None,
     ranked: BothWays | None = None,
 ) -> dict[str, float]:
     """Recall at each k in percent, median and mean rank (1 is best), both ways, and their chance values.
@@ -139,7 +139,7 @@ def reed(
     vectors = np.asarray(images.vectors, np.float32)
     if similarity == "cosine":
         prototypes, vectors = normalised(prototypes), normalised(vectors)
-    score = (lambda left, right: left @ right.T) if similarity == "dot" else None
+    score: Score = (lambda left, right: left @ right.T) if similarity == "dot" else None
     wins = ranks(vectors, prototypes, images.labels, classes, score=score) == 0
     k = min(k, len(images))
     precision = [_precision_at_k(vectors @ one, own == index, k) for index, one in enumerate(prototypes)]

@@ -1,12 +1,17 @@
-"""Exact ranks in bounded memory: counts who stands before the first right answer, tile by tile."""
+"""Exact ranks in bounded memory: counts who stands before the right answers, tile by tile."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from xmkeras.retrieval.counting import Side, Ties, blocks, rank, tile_columns
-from xmkeras.retrieval.scores import Cosine, Custom, ScoreFunction, Scorer
+from xmkeras.retrieval.counting import All, Best, Comparison, Side, blocks, tile_columns
+from xmkeras.retrieval.scores import Score, Scorer, scorer_of
+from xmkeras.retrieval.tally import Marks, Ties
 
 CHUNK_BYTES = 2**21
 _QUERIES = 512
+_HELD_MARKS = 2**21
 
 
 def ranks(
@@ -16,7 +21,7 @@ def ranks(
     gallery_keys: np.ndarray,
     *,
     ties: Ties = "pessimistic",
-    score: ScoreFunction | None = None,
+    score: Score = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> np.ndarray:
     """The 0-based rank of each query's best relevant item, one that has the key of the query.
@@ -26,17 +31,19 @@ def ranks(
     ties: where an irrelevant item with the score of the best relevant one stands: "pessimistic" before it,
         "optimistic" behind it, "index" before it if it comes later in the gallery, the rule of the released
         evaluations of SCAN, BFAN and VSRN.
-    score: (a, ...) queries, (b, ...) gallery items -> (a, b); the cosine when it is None. It is called on
-    blocks.
+    score: (a, ...) queries, (b, ...) gallery items -> (a, b), called on blocks; or "euclidean", minus the distance
+        of the vectors as they are; the cosine when it is None.
     chunk_bytes: the most bytes of scores held at a time.
 
     NaN is the worst score: a NaN item stands behind all others, and a query whose every relevant item scores
     NaN (or -inf) gets the last rank under each rule; a query without any relevant item gets the rank g, a
     miss at each k. Returns (q,) int64. Raises ValueError for lengths or a tie rule that do not fit.
     """
-    asking, answering = Side(queries, query_keys), Side(gallery, gallery_keys, wanted=False)
-    rank(asking, answering, ties, score, chunk_bytes)
-    return asking.ranks(answering)
+    compared = Comparison(Side(queries, query_keys), Side(gallery, gallery_keys), ties, score, chunk_bytes)
+    everyone, best = slice(0, len(queries)), Best(len(queries))
+    compared.learn(everyone, best)
+    marks = best.marks(ties)
+    return _first_ranks(compared.rows, compared.columns, marks, compared.count(everyone, marks)[0])
 
 
 def ranks_both_ways(
@@ -46,7 +53,7 @@ def ranks_both_ways(
     text_keys: np.ndarray,
     *,
     ties: Ties = "pessimistic",
-    score: ScoreFunction | None = None,
+    score: Score = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`ranks` of the images among the texts, and of the texts among the images, from one matrix product.
@@ -54,9 +61,79 @@ def ranks_both_ways(
     images: (n, ...), texts: (m, ...), keys (n,) and (m,); the rest as in `ranks`, `score` taking images
     first. Returns image-to-text (n,) and text-to-image (m,) int64 ranks.
     """
-    image_side, text_side = Side(images, image_keys), Side(texts, text_keys)
-    rank(image_side, text_side, ties, score, chunk_bytes)
-    return image_side.ranks(text_side), text_side.ranks(image_side)
+    compared = Comparison(Side(images, image_keys), Side(texts, text_keys), ties, score, chunk_bytes)
+    everyone, best_texts, best_images = slice(0, len(images)), Best(len(images)), Best(len(texts))
+    compared.learn(everyone, best_texts, best_images)
+    image_marks, text_marks = best_texts.marks(ties), best_images.marks(ties)
+    before_texts, before_images = compared.count(everyone, image_marks, text_marks)
+    return (
+        _first_ranks(compared.rows, compared.columns, image_marks, before_texts),
+        _first_ranks(compared.columns, compared.rows, text_marks, before_images),
+    )
+
+
+def _first_ranks(side: Side, other: Side, marks: Marks, ahead: np.ndarray) -> np.ndarray:
+    first, last = side.span(other)
+    result = np.empty(len(side), np.int64)
+    result[side.order] = np.where(np.isnan(marks.scores[:, 0]), len(other) - (last - first), ahead[:, 0])
+    return result
+
+
+@dataclass(frozen=True)
+class RelevantRanks:
+    """Where all relevant items of some queries stand.
+
+    queries: (n,) which queries. ranks: (n, m) int64, the 0-based ranks of the relevant items of each, ascending,
+    padded with the size of the gallery. relevant: (n,) how many there are.
+    """
+
+    queries: np.ndarray
+    ranks: np.ndarray
+    relevant: np.ndarray
+
+
+def relevant_ranks(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    query_keys: np.ndarray,
+    gallery_keys: np.ndarray,
+    *,
+    exclude_self: bool = False,
+    ties: Ties = "pessimistic",
+    score: Score = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Iterator[RelevantRanks]:
+    """The ranks of all relevant items of each query, a bounded number of queries at a time, each query once.
+
+    Arguments, ties and NaN as in `ranks`, whose result are the first ranks of these; each relevant item ranks behind
+    the relevant ones before it. The gallery is not sorted: memory grows with the queries and with the gallery, not
+    with their product. exclude_self: the queries are the gallery, and each is left out of its own answers, by its
+    place: its duplicates stay. Raises ValueError as `ranks` does, and for queries that are not the gallery.
+    """
+    if exclude_self and not (len(queries) == len(gallery) and np.array_equal(query_keys, gallery_keys)):
+        raise ValueError("exclude_self needs the queries themselves, with their keys, as the gallery")
+    compared = Comparison(Side(queries, query_keys), Side(gallery, gallery_keys), ties, score, chunk_bytes)
+    first, last = compared.rows.span(compared.columns)
+    for rows in _row_groups(last - first):
+        everything = All(first[rows], last[rows], rows.start if exclude_self else None)
+        compared.learn(rows, everything)
+        marks = everything.marks(ties)
+        relevant = (last - first)[rows] - exclude_self
+        ahead = compared.count(rows, marks)[0].astype(np.int64)
+        irrelevant = len(gallery) - (last - first)[rows, None]
+        ahead = np.where(np.isnan(marks.scores), irrelevant, ahead) + np.arange(ahead.shape[1])
+        ahead[np.arange(ahead.shape[1]) >= relevant[:, None]] = len(gallery)
+        yield RelevantRanks(compared.rows.order[rows], ahead, relevant)
+
+
+def _row_groups(counts: np.ndarray) -> Iterator[slice]:
+    """Consecutive rows with a bounded number of marks, padding included; counts (n,) ascending."""
+    start = 0
+    while start < len(counts):
+        marks = np.arange(1, len(counts) - start + 1) * np.maximum(counts[start:], 1)
+        stop = start + max(1, int(np.searchsorted(marks, _HELD_MARKS, "right")))
+        yield slice(start, stop)
+        start = stop
 
 
 def top_k(
@@ -64,7 +141,7 @@ def top_k(
     gallery: np.ndarray,
     k: int,
     *,
-    score: ScoreFunction | None = None,
+    score: Score = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best gallery items of each query, best first, the earlier first where scores are equal.
@@ -73,7 +150,7 @@ def top_k(
     -inf. Returns indices (q, k) int64 and scores (q, k) float32. Of more equal scores than fit any may be
     kept.
     """
-    scorer: Scorer = Custom(score) if score else Cosine()
+    scorer: Scorer = scorer_of(score)
     k = min(k, len(gallery))
     indices, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     for rows in blocks(len(queries), _QUERIES):

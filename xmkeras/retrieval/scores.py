@@ -1,19 +1,23 @@
-"""How a query and a gallery item are scored: the exact cosine, or any function of two blocks.
+"""How a query and a gallery item are scored: the exact cosine or distance, or any function of two blocks.
 
 A float32 matrix product is fast, but the last bits of one and the same inner product depend on where in the
 product it stands, so equal items would not tie. A cosine is therefore defined as the inner product of unit
 float32 vectors in float64, rounded to float32. The fast product is right to within `slack`; what lies closer
-than that to a decision is scored again by `pairs`.
+than that to a decision is scored again by `pairs`, or by `exact` where that is most of a block.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 ScoreFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Score = ScoreFunction | Literal["cosine", "euclidean"] | None
 
 _PAIRS_AT_A_TIME = 2**11
+_WIDE_BYTES = 2**24
+# One pair of its own takes as long as so many of a float64 matrix product.
+PAIR_COST = 128
 
 
 class Scorer(Protocol):
@@ -28,7 +32,10 @@ class Scorer(Protocol):
     def pairs(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """The exact float32 scores (p,) of the pairs left[i[n]], right[j[n]]."""
 
-    def slack(self, left: np.ndarray) -> float:
+    def exact(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """All exact float32 scores (a, b), in a new array."""
+
+    def slack(self, left: np.ndarray, right: np.ndarray) -> float:
         """How far a score of `tile` may lie from the exact one."""
 
 
@@ -42,8 +49,8 @@ class Cosine:
         return left @ right.T
 
     def pairs(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        if len(i) * 16 > len(left) * len(right):
-            return (left.astype(np.float64) @ right.T.astype(np.float64))[i, j].astype(np.float32)
+        if len(i) * PAIR_COST > len(left) * len(right):
+            return self.exact(left, right)[i, j]
         scores = np.empty(len(i), np.float32)
         for start in range(0, len(i), _PAIRS_AT_A_TIME):
             part = slice(start, start + _PAIRS_AT_A_TIME)
@@ -51,9 +58,51 @@ class Cosine:
             scores[part] = products.sum(axis=1)
         return scores
 
-    def slack(self, left: np.ndarray) -> float:
+    def exact(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return (left.astype(np.float64) @ right.T.astype(np.float64)).astype(np.float32)
+
+    def slack(self, left: np.ndarray, right: np.ndarray) -> float:
         # Rounding errors of d products add up like a random walk, of unit vectors to about 2**-24 sqrt(d).
-        return 8 * 2.0**-24 * float(np.sqrt(left.shape[1]))
+        return 4 * 2.0**-24 * float(np.sqrt(left.shape[1]))
+
+
+class Euclidean:
+    """Minus the squared distance of vectors (n, d) as they are: the order of the distance, exactly 0 for equals.
+
+    Exact is sum (x - y)^2 in float64, rounded to float32.
+    """
+
+    def prepare(self, items: np.ndarray) -> np.ndarray:
+        """(n, d) -> (n, d + 1) float32: the squared length stands behind each vector."""
+        vectors = np.asarray(items, np.float32)
+        return np.hstack([vectors, np.einsum("nd,nd->n", vectors, vectors)[:, None]])
+
+    def tile(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        scores = left[:, :-1] @ right[:, :-1].T
+        scores *= 2
+        scores -= left[:, -1:]
+        scores -= right[:, -1]
+        return scores
+
+    def pairs(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        scores = np.empty(len(i), np.float32)
+        for start in range(0, len(i), _PAIRS_AT_A_TIME):
+            part = slice(start, start + _PAIRS_AT_A_TIME)
+            difference = np.subtract(left[i[part], :-1], right[j[part], :-1], dtype=np.float64)
+            scores[part] = -np.einsum("nd,nd->n", difference, difference)
+        return scores
+
+    def exact(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        scores = np.empty((len(left), len(right)), np.float32)
+        vectors, step = right[:, :-1].astype(np.float64), max(1, _WIDE_BYTES // (8 * right.size))
+        for start in range(0, len(left), step):
+            difference = left[start : start + step, None, :-1] - vectors
+            scores[start : start + step] = -np.einsum("abd,abd->ab", difference, difference)
+        return scores
+
+    def slack(self, left: np.ndarray, right: np.ndarray) -> float:
+        lengths = [np.nanmax(side[:, -1], initial=0.0) for side in (left, right)]
+        return 4 * 2.0**-24 * float(np.sqrt(left.shape[1])) * float(sum(lengths))
 
 
 class Custom:
@@ -66,7 +115,7 @@ class Custom:
         return np.asarray(items)
 
     def tile(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        scores = np.array(self.function(left, right), np.float32)
+        scores = np.array(self.function(left, right), np.float32, order="C")
         if scores.shape != (len(left), len(right)):
             raise ValueError(f"score returned {scores.shape} for blocks of {len(left)} and {len(right)} items")
         return scores
@@ -74,8 +123,25 @@ class Custom:
     def pairs(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return self.tile(left, right)[i, j]
 
-    def slack(self, left: np.ndarray) -> float:
+    def exact(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return self.tile(left, right)
+
+    def slack(self, left: np.ndarray, right: np.ndarray) -> float:
         return 0.0
+
+
+def scorer_of(score: Score) -> Scorer:
+    """The scorer of a score: the cosine for None; raises ValueError for a name that is none."""
+    if callable(score):
+        return Custom(score)
+    if score not in (None, "cosine", "euclidean"):
+        raise ValueError(f"score is {score!r}: neither 'cosine' nor 'euclidean' nor a function")
+    return Euclidean() if score == "euclidean" else Cosine()
+
+
+def turned(score: Score) -> Score:
+    """The same score with queries and gallery changing places: turned(score)(b, a) = score(a, b).T."""
+    return (lambda left, right: np.asarray(score(right, left)).T) if callable(score) else score
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 from xmkeras.files import write_atomically
 from xmkeras.retrieval.protocols import WAYS
 
+_SINGLES = ("class_accuracy", "precision@", "mAP", "MAP@R", "mINP")
 _NAMES = {"text_to_image": "text -> image", "image_to_text": "image -> text"}
 
 
@@ -51,7 +52,7 @@ def _single_figures(results: Mapping[str, float]) -> list[tuple[str, str]]:
     singles = []
     for name, value in results.items():
         way, _, figure = name.rpartition("/")
-        if name == "rsum" or (way in WAYS and figure.startswith(("class_accuracy", "precision@"))):
+        if name == "rsum" or (way in WAYS and figure.startswith(_SINGLES)):
             title = f"{_NAMES.get(way, '')} {figure}".replace("_", " ").strip()
             singles.append((title, f"{value:.1f} (chance {results[f'chance/{name}']:.1f})"))
     return singles
