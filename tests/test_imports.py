@@ -17,7 +17,7 @@ MAY_USE: dict[str, set[str]] = {
     "retrieval": set(),
     "data": set(),
     "models": {"layers"},
-    "methods": {"method", "models", "layers", "losses"},
+    "methods": {"config", "method", "models", "layers", "losses"},
     "training": {"config", "method"},
     "serving": {"models", "data", "retrieval"},
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import keras
 
+from xmkeras.config import option
 from xmkeras.errors import UserError
 from xmkeras.layers import UnitColumnDense
 from xmkeras.losses import classification
@@ -15,11 +15,6 @@ from xmkeras.method import Batch, Losses, Method, Outputs, Tensor
 from xmkeras.models.towers import Towers
 
 CLASSIFIERS = ("none", "softmax", "norm_softmax", "projection_softmax", "cmpc")
-
-
-def _field(default: Any, text: str, choices: tuple[str, ...] | None = None) -> Any:
-    metadata = {"help": text} if choices is None else {"help": text, "choices": choices}
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 class Cmpm(Method):
@@ -40,15 +35,15 @@ class Cmpm(Method):
             UserError: a value outside its range or choices.
         """
 
-        matching: bool = _field(
+        matching: bool = option(
             True, "Train with CMPM; switch it off for the classifier-only rows of Table 6."
         )
-        divergence: str = _field("pq", "KL(p||q), as published, or the KL(q||p) ablation.", DIVERGENCES)
-        epsilon: float = _field(1e-8, "Added to q in the logarithm: how much an unmatched pair costs.")
-        matching_weight: float = _field(1.0, "Factor of both CMPM terms.")
-        classifier: str = _field("none", "Classification loss beside CMPM; cmpc is the paper's.", CLASSIFIERS)
-        classifier_weight: float = _field(1.0, "Factor of the classification loss.")
-        scale: float = _field(1.0, "Length of the class weights in norm_softmax and cmpc.")
+        divergence: str = option("pq", "KL(p||q), as published, or the KL(q||p) ablation.", DIVERGENCES)
+        epsilon: float = option(1e-8, "Added to q in the logarithm: how much an unmatched pair costs.")
+        matching_weight: float = option(1.0, "Factor of both CMPM terms.")
+        classifier: str = option("none", "Classification loss beside CMPM; cmpc is the paper's.", CLASSIFIERS)
+        classifier_weight: float = option(1.0, "Factor of the classification loss.")
+        scale: float = option(1.0, "Length of the class weights in norm_softmax and cmpc.")
 
         def __post_init__(self) -> None:
             for name, choices in (("divergence", DIVERGENCES), ("classifier", CLASSIFIERS)):
