@@ -142,41 +142,50 @@ def angular_all_pairs(
     references = queries if references is None else references
     reference_labels = labels if reference_labels is None else reference_labels
     anchors, positives = (as_float32(x) if normalize == "none" else unit(x) for x in (queries, references))
-    negatives = ops.transpose(unit(references) if normalize == "all" else as_float32(references))
+    negatives = as_float32(references) if normalize == "pairs" else positives
     same = equal_labels(labels, reference_labels)
-    of_anchors = _Exponents(4.0 * t * ops.matmul(anchors, negatives), ops.logical_not(same))
+    products = ops.matmul(anchors, ops.transpose(positives))
+    with_negatives = ops.matmul(anchors, ops.transpose(negatives)) if normalize == "pairs" else products
+    of_anchors = _Exponents(4.0 * t * with_negatives, ops.logical_not(same))
     of_positives = of_anchors
     if not alone:
         differ = ops.logical_not(equal_labels(reference_labels, reference_labels))
-        of_positives = _Exponents(4.0 * t * ops.matmul(positives, negatives), differ)
+        of_positives = _Exponents(4.0 * t * ops.matmul(positives, ops.transpose(negatives)), differ)
     log_sums = _log_sums(of_anchors, of_positives, bounded=normalize == "all")
-    losses = ops.softplus(log_sums - 2.0 * (1.0 + t) * ops.matmul(anchors, ops.transpose(positives)))
-    losses = ops.where(ops.any(of_anchors.negative, axis=1, keepdims=True), losses, 0.0)
+    losses = ops.softplus(log_sums - 2.0 * (1.0 + t) * products)
+    losses = ops.where(of_anchors.has_negatives, losses, 0.0)
     if alone:
         same = ops.logical_and(same, ops.logical_not(diagonal_mask(*ops.shape(same))))
     return masked_mean(losses, same)
 
 
 class _Exponents:
-    """One side's exponents (n, m), which of them belong to negatives, their row maxima, and exponentials."""
+    """One side's exponents (n, m), those of negatives, their row maxima (n, 1), and their exponentials."""
 
     def __init__(self, values: Tensor, negative: Tensor):
         self.values = values
-        self.negative = negative
-        masked = ops.where(negative, values, -float("inf"))
-        top = ops.max(masked, axis=1, keepdims=True)
-        self.top = ops.where(ops.any(negative, axis=1, keepdims=True), top, 0.0)
-        self.hardest = ops.argmax(masked, axis=1)
-        self.scaled = ops.exp(masked - ops.stop_gradient(self.top) + SCALE)
+        self.masked = ops.where(negative, values, -float("inf"))
+        self.has_negatives = ops.any(negative, axis=1, keepdims=True)
+        self.top = ops.where(self.has_negatives, ops.max(self.masked, axis=1, keepdims=True), 0.0)
+        self.scaled = ops.exp(self.masked - (ops.stop_gradient(self.top) - SCALE))
+
+    def at_hardest_of(self, other: _Exponents) -> Tensor:
+        """The sum of both sides' exponents at the largest one of each row of `other`, (n, m)."""
+        hardest = ops.argmax(other.masked, axis=1)
+        return ops.take(self.values, hardest, axis=1) + ops.transpose(other.top)
 
 
 def _log_sums(a: _Exponents, p: _Exponents, bounded: bool) -> Tensor:
     """log sum_n exp(a_in + p_jn) over the negatives n, for rows i of `a` and j of `p` of one class, (n, m)."""
-    sums = ops.matmul(a.scaled, ops.transpose(p.scaled))
-    tops = ops.stop_gradient(a.top) + ops.transpose(ops.stop_gradient(p.top))
-    log_sums = ops.log(ops.maximum(sums, SMALLEST_SUM)) - 2.0 * SCALE + tops
+    if a is p:
+        # Sums and loss are symmetric in both sides: one side's gradient, doubled, is that of both.
+        half = ops.matmul(a.scaled, ops.transpose(ops.stop_gradient(a.scaled)))
+        sums = 2.0 * half - ops.stop_gradient(half)
+    else:
+        sums = ops.matmul(a.scaled, ops.transpose(p.scaled))
+    tops = ops.stop_gradient(a.top) + ops.transpose(ops.stop_gradient(p.top)) - 2.0 * SCALE
+    log_sums = ops.log(ops.maximum(sums, SMALLEST_SUM)) + tops
     if bounded:
         return log_sums
-    at_hardest_of_p = ops.take(a.values, p.hardest, axis=1) + ops.transpose(p.top)
-    at_hardest_of_a = a.top + ops.transpose(ops.take(p.values, a.hardest, axis=1))
-    return ops.where(sums > SMALLEST_SUM, log_sums, ops.maximum(at_hardest_of_p, at_hardest_of_a))
+    largest = ops.maximum(a.at_hardest_of(p), ops.transpose(p.at_hardest_of(a)))
+    return ops.where(sums > SMALLEST_SUM, log_sums, largest)
