@@ -17,10 +17,12 @@ def as_float32(x: Tensor) -> Tensor:
 
 
 def unit(x: Tensor, axis: int = -1) -> Tensor:
-    """`x` in float32 with unit vectors along `axis`; a zero vector stays zero and has a finite gradient."""
+    """`x` in float32 with unit vectors along `axis`; a zero vector stays zero and has the gradient 0."""
     x = as_float32(x)
     squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(squared_norm, SQUARED_NORM_FLOOR))
+    inverse_norm = ops.rsqrt(ops.maximum(squared_norm, SQUARED_NORM_FLOOR))
+    # At 0 the floor would make a gradient of a million, more than float16 inputs can take.
+    return x * ops.where(squared_norm > 0, inverse_norm, 0.0)
 
 
 def projection_scores(queries: Tensor, targets: Tensor) -> Tensor:
