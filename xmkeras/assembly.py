@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from xmkeras.config import Config
 from xmkeras.data.batches import TrainingBatches
+from xmkeras.data.feature_batches import FeatureBatches, feature_columns
 from xmkeras.data.images import parse_augmentation
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
@@ -21,7 +24,8 @@ from xmkeras.data.word_vectors import WordVectors, matrix
 from xmkeras.errors import UserError
 from xmkeras.flags import load_method
 from xmkeras.method import Method
-from xmkeras.models.towers import build_towers
+from xmkeras.models.features import FeatureInputs, build_feature_towers
+from xmkeras.models.towers import Towers, build_towers
 from xmkeras.training.groups import Stage, parse_stage
 
 
@@ -78,20 +82,41 @@ def build_vocabulary(config: Config, train: RowTable, vectors: WordVectors | Non
     return Vocabulary.build(captions_of(train), min_count=config.data.min_count, extra_words=extra)
 
 
-def build_method(config: Config, vocabulary: Vocabulary, num_labels: int, vectors: WordVectors | None = None) -> Method:
-    """Towers and method with fresh weights; call it inside the strategy's scope."""
-    options = dataclasses.asdict(config.model)
-    del options["word_vectors"]
-    towers = build_towers(
-        tokenizer=Tokenizer(vocabulary, max_tokens=config.data.max_tokens),
-        image_size=image_size(config),
-        word_vectors=None if vectors is None else matrix(vectors, vocabulary),
-        seed=config.train.seed,
-        **options,
+def feature_inputs(train: RowTable) -> FeatureInputs:
+    """What the towers over a training split of feature pairs take."""
+    columns = feature_columns(train)
+    examples = columns["image_features"], columns["text_features"]
+    return FeatureInputs((examples[0].shape[1], examples[1].shape[1]), examples)
+
+
+def build_method(
+    config: Config, inputs: Vocabulary | FeatureInputs, num_labels: int, vectors: WordVectors | None = None
+) -> Method:
+    """Towers and method with fresh weights, over images and words or over feature vectors, as `inputs` says.
+
+    Call it inside the strategy's scope.
+    """
+    towers = (
+        build_feature_towers(inputs, seed=config.train.seed, **_options_of(build_feature_towers, config))
+        if isinstance(inputs, FeatureInputs)
+        else _word_towers(config, inputs, vectors)
     )
     method_class = load_method(config.method)
     method: Method = method_class(towers, method_class.Params(**config.method_params), num_labels)
     return method
+
+
+def _word_towers(config: Config, vocabulary: Vocabulary, vectors: WordVectors | None) -> Towers:
+    options = _options_of(build_towers, config)
+    options["word_vectors"] = None if vectors is None else matrix(vectors, vocabulary)
+    tokenizer = Tokenizer(vocabulary, max_tokens=config.data.max_tokens)
+    return build_towers(tokenizer=tokenizer, image_size=image_size(config), seed=config.train.seed, **options)
+
+
+def _options_of(build: Callable[..., Any], config: Config) -> dict[str, Any]:
+    """The fields of the model's config that a builder of towers takes."""
+    taken = inspect.signature(build).parameters
+    return {name: value for name, value in dataclasses.asdict(config.model).items() if name in taken}
 
 
 def stages_of(config: Config) -> list[Stage]:
@@ -123,8 +148,10 @@ def sampler_of(config: Config, train: RowTable) -> PairSampler:
 
 def batches_of(
     config: Config, train: RowTable, method: Method, features: np.ndarray | None, bad_rows: Sequence[int]
-) -> TrainingBatches:
+) -> TrainingBatches | FeatureBatches:
     """The training batches; `features` (n, f) or (n, 2, f) replace the images where a frozen backbone cached them."""
+    if train.text_features is not None:
+        return FeatureBatches(train, sampler_of(config, train))
     batches = TrainingBatches(
         train,
         sampler_of(config, train),

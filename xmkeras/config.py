@@ -17,10 +17,16 @@ class DataConfig:
 
     source: str = option("openmoji", "data set: the name of a file in xmkeras/data/sources")
     data_dir: str = option("", "root of downloaded and prepared data; empty: $XMKERAS_DATA or ~/.cache/xmkeras")
-    table: str = option("", "CSV or JSON-lines file of image-text pairs, for --source=table")
+    table: str = option(
+        "", "CSV or JSON-lines file of image-text pairs for --source=table, .npz, .mat, .h5 or .parquet for features"
+    )
+    image_features: str = option("", "image vectors of a set of feature pairs: a name of its source, or FILE[:ARRAY]")
+    text_features: str = option("", "text vectors of a set of feature pairs: a name of its source, or FILE[:ARRAY]")
+    split_rule: str = option("", "how a set that papers split in several ways is split; empty: as published")
     image_root: str = option("", "folder that relative image paths start from; empty: the table's own folder")
     image_column: str = option("", "column of image paths; empty: found by its name")
     caption_column: str = option("", "column of captions; empty: found by its name")
+    text_column: str = option("", "array of text vectors in the file of --source=features; empty: found by its name")
     label_column: str = option("", "column of labels; empty: found by its name")
     id_column: str = option("", "column of image ids; empty: found by its name, else the image path")
     split_column: str = option("", "column of splits; empty: found by its name, else a seeded hash of the id")
@@ -38,7 +44,9 @@ class DataConfig:
     labels: str = option("auto", "training labels: those of the data set, or one a distinct image", ("auto", "image"))
     captions_per_image: int = option(1, "captions of one image that lie in one batch")
     epoch_over: str = option(
-        "pairs", "an epoch visits every pair, every image, or every label once", ("pairs", "images", "labels")
+        "pairs",
+        "an epoch visits every pair, every image, or every label once, or as many images, all labels equally often",
+        ("pairs", "images", "labels", "balanced"),
     )
     min_count: int = option(3, "a word enters the vocabulary at this count in the training captions")
     max_tokens: int = option(64, "tokens kept of a caption")
@@ -65,6 +73,26 @@ class ModelConfig:
     )
     train_word_vectors: bool = option(True, "word embeddings are trained")
     word_scale: float = option(0.0, "standard deviation of random word embeddings; 0: Glorot's, as released")
+    image_hidden: str = option("2048,1024", "hidden layers of the image tower over feature vectors, with commas")
+    text_hidden: str = option("", "hidden layers of the text tower over feature vectors, with commas")
+    activation: str = option(
+        "tanh",
+        "activation of hidden layers over feature vectors",
+        ("tanh", "relu", "gelu", "elu", "sigmoid", "linear"),
+    )
+    embedding_activation: str = option(
+        "tanh",
+        "activation of the embeddings of feature vectors",
+        ("tanh", "relu", "gelu", "elu", "sigmoid", "linear", "softmax"),
+    )
+    hidden_norm: str = option("none", "norm of hidden layers over feature vectors", ("none", "batch", "layer"))
+    unit_embeddings: bool = option(False, "the towers over feature vectors end in embeddings of length 1")
+    image_preprocessing: str = option(
+        "none", "steps on image vectors inside the tower, with commas: standardize, l2, tfidf, sqrt, log"
+    )
+    text_preprocessing: str = option("none", "steps on text vectors inside the tower, with commas")
+    feature_dropout: float = option(0.0, "dropout on preprocessed feature vectors")
+    hidden_dropout: float = option(0.0, "dropout on hidden layers over feature vectors")
     norm_momentum: float = option(
         0.99, "momentum of the statistics of batch norms: how much a step keeps of the old average"
     )
@@ -80,6 +108,7 @@ class TrainConfig:
     batch_size: int = option(64, "pairs in the global batch of all devices")
     optimizer: str = option("adam", "default optimizer", ("adam", "sgd"))
     learning_rate: float = option(2e-4, "peak learning rate")
+    beta_1: float = option(0.9, "share of the old mean gradient that a step of Adam keeps")
     schedule: str = option(
         "constant", "learning rate after the warm-up", ("constant", "cosine", "step", "exponential", "plateau")
     )

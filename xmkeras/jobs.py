@@ -22,7 +22,10 @@ from xmkeras.data.text import Vocabulary
 from xmkeras.data.word_vectors import WordVectors, load_word_vectors
 from xmkeras.errors import UserError
 from xmkeras.evaluation import Evaluator, Measured
+from xmkeras.feature_report import feature_sections
+from xmkeras.files import write_atomically
 from xmkeras.method import Method
+from xmkeras.models.features import FeatureInputs
 from xmkeras.models.image import set_synchronized
 from xmkeras.retrieval.ranking import Ties
 from xmkeras.retrieval.report import write_eval, write_report
@@ -59,9 +62,9 @@ def _train(
     config: Config, run: RunDirectory, table: RowTable, vectors: WordVectors | None, strategy: tf.distribute.Strategy
 ) -> Result:
     rows = table.split("train")
-    vocabulary = _vocabulary(config, run, rows, vectors)
+    inputs = _inputs(config, run, rows, vectors)
     with strategy.scope():
-        method = assembly.build_method(config, vocabulary, rows.num_labels, vectors)
+        method = assembly.build_method(config, inputs, rows.num_labels, vectors)
     if config.train.synchronized_batch_norm and strategy.num_replicas_in_sync > 1:
         for part in method.towers.named_parts.values():
             set_synchronized(part, True)
@@ -106,7 +109,7 @@ def load_method(config: Config, run: RunDirectory) -> tuple[Method, int]:
     averages = {n.removeprefix("average/"): a for n, a in checkpoint.tensors.items() if n.startswith("average/")}
     # The checkpoint holds all weights, so those that training started from are neither needed nor looked for.
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, image_weights="none"))
-    method = assembly.build_method(config, Vocabulary.load(run.vocabulary_file), checkpoint.state["num_labels"])
+    method = assembly.build_method(config, _kept_inputs(run), checkpoint.state["num_labels"])
     named = method.named_variables()
     restore(named, weights | {name: averages[name] for name in averages if name in named})
     return method, checkpoint.step
@@ -136,6 +139,7 @@ def evaluate(
     measured = evaluator.measure(ties)
     folder = pathlib.Path(output) if output else run.path
     folder.mkdir(parents=True, exist_ok=True)
+    sections = feature_sections(config, run, split, measured) if evaluator.thumbnail is None else []
     about = {"split": split, "step": step, "ties": ties, "data": table.name, "run": str(run.path)}
     write_eval(folder / "eval.json", about | measured.results)
     report = write_report(
@@ -150,6 +154,8 @@ def evaluate(
         thumbnail=evaluator.thumbnail,
         metrics_csv=run.path / "metrics.csv",
         relevance=measured.relevance,
+        score=evaluator.score,
+        sections=sections,
         credit=table.credit,
     )
     return measured, report
@@ -198,6 +204,23 @@ def _seed(config: Config, precision: str) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def _inputs(
+    config: Config, run: RunDirectory, rows: RowTable, vectors: WordVectors | None
+) -> Vocabulary | FeatureInputs:
+    """What the towers of a run take, kept in its directory."""
+    if rows.text_features is not None:
+        inputs = assembly.feature_inputs(rows)
+        write_atomically(run.widths_file, inputs.to_json())
+        return inputs
+    return _vocabulary(config, run, rows, vectors)
+
+
+def _kept_inputs(run: RunDirectory) -> Vocabulary | FeatureInputs:
+    if run.widths_file.is_file():
+        return FeatureInputs.from_json(run.widths_file.read_text("utf-8"))
+    return Vocabulary.load(run.vocabulary_file)
+
+
 def _vocabulary(config: Config, run: RunDirectory, rows: RowTable, vectors: WordVectors | None) -> Vocabulary:
     if run.vocabulary_file.is_file():
         return Vocabulary.load(run.vocabulary_file)
@@ -213,6 +236,8 @@ def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -
 
 def _stage_features(config: Config, run: RunDirectory, rows: RowTable, method: Method) -> np.ndarray | None:
     """Cached features for a stage that freezes the whole image backbone; None where the cache is switched off."""
+    if rows.text_features is not None:
+        return None
     backbone = method.towers.image_backbone
     if not config.train.feature_cache or backbone.trainable_variables:
         return None

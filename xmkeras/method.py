@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import keras
 
 if TYPE_CHECKING:
+    from xmkeras.models.features import FeatureTowers
     from xmkeras.models.towers import Towers
 
 Tensor = Any
@@ -43,15 +44,16 @@ class Method(abc.ABC):
     nothing of replicas, precision, checkpoints or export.
 
     Args:
-        towers: the image and the text tower.
+        towers: the image and the text tower, over images and words or over feature vectors.
         params: an instance of `Params`.
         num_labels: number of labels of the training split's table (classes, identities or images).
     """
 
     Params: ClassVar[type]
 
-    def __init__(self, towers: Towers, params: Any, num_labels: int):
-        self.towers = towers
+    def __init__(self, towers: Towers | FeatureTowers, params: Any, num_labels: int):
+        # Any: every method takes either kind, and what they share is named_parts, image_head and text_encoder.
+        self.towers: Any = towers
         self.params = params
         self.num_labels = num_labels
         self.heads: dict[str, keras.layers.Layer] = {}
@@ -62,13 +64,15 @@ class Method(abc.ABC):
         self.heads[name] = layer
 
     def embed_images(self, batch: Batch, training: bool) -> Tensor:
-        """Image embeddings (B, d) of `image` (B, H, W, 3), or of cached `image_features` (B, f)."""
+        """Image embeddings (B, d) of `image` (B, H, W, 3), or of `image_features` (B, f), cached or the set's own."""
         if "image_features" in batch:
             return self.towers.image_head(batch["image_features"], training=training)
         return self.towers.image(batch["image"], training=training)
 
     def embed_texts(self, batch: Batch, training: bool) -> Tensor:
-        """Text embeddings (B, d) of token ids `text` (B, L)."""
+        """Text embeddings (B, d) of token ids `text` (B, L), or of `text_features` (B, t)."""
+        if "text_features" in batch:
+            return self.towers.text_encoder(batch["text_features"], training=training)
         return self.towers.text_encoder(batch["text"], training=training)
 
     def outputs(
@@ -91,6 +95,14 @@ class Method(abc.ABC):
     def phases(self) -> tuple[Phase, ...]:
         """The updates of one step; one joint update unless a method alternates."""
         return (Phase("joint", self.losses),)
+
+    def set_progress(self, progress: float) -> None:  # noqa: B027 - most methods have no schedule of their own
+        """Called before each step with the share of the run that is done, 0 to 1; schedules of a method follow it."""
+
+    @property
+    def distance(self) -> Literal["cosine", "euclidean"]:
+        """By what embeddings are ranked, in evaluation and search."""
+        return "cosine"
 
     def score(self, image: Tensor, text: Tensor) -> Tensor:
         """Similarity of every image with every text, (n, d) x (m, d) -> (n, m): the cosine by default."""

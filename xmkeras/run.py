@@ -43,6 +43,11 @@ class RunDirectory:
         return self.path / "vocabulary.txt"
 
     @property
+    def widths_file(self) -> pathlib.Path:
+        """Sizes of the vectors that a run over feature pairs takes."""
+        return self.path / "feature_widths.json"
+
+    @property
     def checkpoints(self) -> pathlib.Path:
         return self.path / "checkpoints"
 
@@ -124,7 +129,15 @@ class RunDirectory:
         """Forgets everything a run has computed in this directory, but nothing else that lies in it."""
         for name in ("checkpoints", "embeddings", "tensorboard", "features"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("config.json", "vocabulary.txt", "metrics.csv", "environment.json", "eval.json", "report.md"):
+        for name in (
+            "config.json",
+            "vocabulary.txt",
+            "feature_widths.json",
+            "metrics.csv",
+            "environment.json",
+            "eval.json",
+            "report.md",
+        ):
             (self.path / name).unlink(missing_ok=True)
 
     def credit(self) -> str:

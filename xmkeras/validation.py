@@ -19,19 +19,20 @@ class Validation:
         self._measured: Measured | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
-        """The metrics by name; TensorBoard gets a picture of some queries with their first five images."""
+        """The metrics by name; TensorBoard gets a picture of some queries with their first five images, if any."""
         measured = self._evaluator.measure()
-        credit = self._evaluator.table.credit
-        picture = query_gallery_figure(
-            measured.images,
-            measured.texts,
-            measured.captions,
-            measured.ranked.text_to_image,
-            self._evaluator.thumbnail,
-            relevance=measured.relevance,
-            credit=credit,
-        )
-        self._monitor.image(step, "validation/queries", picture, credit)
+        if self._evaluator.thumbnail is not None:
+            credit = self._evaluator.table.credit
+            picture = query_gallery_figure(
+                measured.images,
+                measured.texts,
+                measured.captions,
+                measured.ranked.text_to_image,
+                self._evaluator.thumbnail,
+                relevance=measured.relevance,
+                credit=credit,
+            )
+            self._monitor.image(step, "validation/queries", picture, credit)
         self._measured = measured
         return measured.scalars
 
@@ -49,10 +50,13 @@ class Validation:
                 "image",
                 images.vectors,
                 {"id": names, "caption": [one_caption.get(name, "") for name in names]},
-                lambda number: thumbnail(names[number]),
+                None if thumbnail is None else lambda number: thumbnail(names[number]),
             ).at_most(_POINTS_A_SIDE),
             Points(
-                "text", texts.vectors, {"id": owners, "caption": captions}, lambda number: thumbnail(owners[number])
+                "text",
+                texts.vectors,
+                {"id": owners, "caption": captions},
+                None if thumbnail is None else lambda number: thumbnail(owners[number]),
             ).at_most(_POINTS_A_SIDE),
         )
         write_projector(self._monitor.tensorboard, [both])

@@ -7,19 +7,18 @@ import pytest
 
 from tests.data.feature_pairs import vectors
 from xmkeras.errors import UserError
-from xmkeras.models.features import build_feature_towers
+from xmkeras.models.features import FeatureInputs, build_feature_towers
 
 EXAMPLES = vectors(np.arange(12) % 3)
 
 
 def build(**options):
-    return build_feature_towers(
-        **{"widths": (8, 6), "examples": EXAMPLES, "embedding_dim": 5, "image_hidden": "7,4", **options}
-    )
+    options = {"embedding_dim": 5, "image_hidden": "7,4", **options}
+    return build_feature_towers(FeatureInputs((8, 6), EXAMPLES), **options)
 
 
 def test_the_defaults_are_the_papers():
-    towers = build_feature_towers(widths=(4096, 300))
+    towers = build_feature_towers(FeatureInputs((4096, 300)))
     kernels = [layer.kernel.shape for layer in towers.image_head.layers if hasattr(layer, "kernel")]
     assert kernels == [(4096, 2048), (2048, 1024), (1024, 200)]
     assert [layer.kernel.shape for layer in towers.text_encoder.layers if hasattr(layer, "kernel")] == [(300, 200)]
@@ -57,3 +56,7 @@ def test_names_are_the_same_in_every_build():
 def test_layer_sizes_are_numbers():
     with pytest.raises(UserError, match="--image_hidden=2k"):
         build(image_hidden="2k")
+
+
+def test_widths_are_kept_in_json():
+    assert FeatureInputs.from_json(FeatureInputs((8, 6), EXAMPLES).to_json()) == FeatureInputs((8, 6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,30 @@ from xmkeras.layers import Dropout
 from xmkeras.models.preprocessing import parse_steps, preprocess
 
 Tensor = Any
-ACTIVATIONS = ("tanh", "relu", "gelu", "elu", "sigmoid", "linear")
-NORMS = ("none", "batch", "layer")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureInputs:
+    """What feature towers take.
+
+    Attributes:
+        widths: sizes f and t of the image and the text vectors.
+        examples: training vectors (n, f) and (n, t) for the statistics of the preprocessing; None where a
+            checkpoint brings them.
+    """
+
+    widths: tuple[int, int]
+    examples: tuple[np.ndarray, np.ndarray] | None = None
+
+    def to_json(self) -> str:
+        """The widths, to be kept beside the checkpoints."""
+        return json.dumps({"image": self.widths[0], "text": self.widths[1]}) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureInputs:
+        """The inverse of `to_json`, without examples."""
+        widths = json.loads(text)
+        return cls((int(widths["image"]), int(widths["text"])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +78,8 @@ class FeatureTowers:
 
 
 def build_feature_towers(
+    inputs: FeatureInputs,
     *,
-    widths: tuple[int, int],
-    examples: tuple[np.ndarray, np.ndarray] | None = None,
     embedding_dim: int = 200,
     image_hidden: str = "2048,1024",
     text_hidden: str = "",
@@ -75,9 +97,7 @@ def build_feature_towers(
     """Builds both towers; every layer has a fixed name, so that variables are named alike in all processes.
 
     Args:
-        widths: sizes f and t of the image and the text vectors.
-        examples: training vectors (n, f) and (n, t) for the statistics of the preprocessing; None where a
-            checkpoint brings them.
+        inputs: what comes in.
         embedding_dim: size d of the joint embedding.
         image_hidden, text_hidden: units of the hidden layers, with commas; "" for none. The defaults are the
             DAML paper's (section 4.2).
@@ -98,9 +118,9 @@ def build_feature_towers(
     sides = (("image", "image_head", image_hidden, image_preprocessing), ("text", "text_encoder", text_hidden,
              text_preprocessing))  # fmt: skip
     for place, (side, name, hidden, steps) in enumerate(sides):
-        inputs = keras.Input((widths[place],), name=f"{side}_features")
-        seen = None if examples is None else examples[place]
-        x = preprocess(inputs, parse_steps(steps, f"{side}_preprocessing"), seen)
+        features = keras.Input((inputs.widths[place],), name=f"{side}_features")
+        seen = None if inputs.examples is None else inputs.examples[place]
+        x = preprocess(features, parse_steps(steps, f"{side}_preprocessing"), seen)
         x = Dropout(feature_dropout, seed=seed + 2 * place, name="feature_dropout")(x) if feature_dropout else x
         for number, units in enumerate(_units(hidden, f"{side}_hidden"), 1):
             x = keras.layers.Dense(units, name=f"hidden_{number}")(x)
@@ -112,7 +132,7 @@ def build_feature_towers(
         x = keras.layers.Activation(embedding_activation, dtype="float32", name="embedding_activation")(x)
         if unit_embeddings:
             x = keras.layers.UnitNormalization(axis=-1, dtype="float32", name="unit")(x)
-        towers.append(keras.Model(inputs, x, name=name))
+        towers.append(keras.Model(features, x, name=name))
     return FeatureTowers(*towers)
 
 

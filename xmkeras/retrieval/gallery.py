@@ -12,7 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.plots import INK, LINE, MUTED, PAPER, RIGHT, WRONG, figure_pixels, new_figure
 from xmkeras.retrieval.ranking import top_k
-from xmkeras.retrieval.scores import ScoreFunction
+from xmkeras.retrieval.scores import Score
 
 Thumbnail = Callable[[str], np.ndarray]
 
@@ -60,7 +60,7 @@ def answer(
     *,
     k: int,
     relevance: str = "id",
-    score: ScoreFunction | None = None,
+    score: Score = None,
 ) -> list[Found]:
     """The first k answers of the queries at `places`; `relevance` as in `protocols`, `score` of queries."""
     asked = np.asarray(queries.vectors[places])
@@ -178,7 +178,7 @@ def query_gallery_figure(
     rows: int = 6,
     k: int = 5,
     relevance: str = "id",
-    score: ScoreFunction | None = None,
+    score: Score = None,
     seed: int = 0,
     credit: str = "",
 ) -> np.ndarray:
@@ -190,7 +190,7 @@ def query_gallery_figure(
     """
     asked = np.isin(texts.ids, images.ids) if relevance == "id" else np.isin(texts.labels, images.labels)
     places = np.random.default_rng(seed).permutation(np.flatnonzero(asked))[:rows]
-    turned = None if score is None else lambda left, right: score(right, left).T
+    turned = (lambda left, right: np.asarray(score(right, left)).T) if callable(score) else score
     found = answer(texts, images, places, ranks, k=k, relevance=relevance, score=turned)
     return figure_pixels(text_query_figure({"": found}, captions, images.ids, thumbnail, credit=credit))
 

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,10 +13,26 @@ from xmkeras.files import write_atomically
 from xmkeras.retrieval import gallery, plots
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.protocols import BothWays
-from xmkeras.retrieval.scores import ScoreFunction
+from xmkeras.retrieval.scores import Score
 from xmkeras.retrieval.tables import format_table, markdown_table, write_eval
 
-__all__ = ["format_table", "markdown_table", "write_eval", "write_report"]
+__all__ = ["Picture", "Section", "format_table", "markdown_table", "write_eval", "write_report"]
+
+
+class Picture(NamedTuple):
+    """A picture of a report: the stem of its file, its description, and the figure."""
+
+    name: str
+    words: str
+    figure: Figure
+
+
+class Section(NamedTuple):
+    """A part of a report."""
+
+    title: str
+    text: str
+    pictures: Sequence[Picture] = ()
 
 
 def write_report(
@@ -27,10 +44,11 @@ def write_report(
     images: EmbeddingSet,
     texts: EmbeddingSet,
     captions: Sequence[str],
-    thumbnail: gallery.Thumbnail,
+    thumbnail: gallery.Thumbnail | None,
     metrics_csv: str | os.PathLike[str] | None = None,
     relevance: str = "id",
-    score: ScoreFunction | None = None,
+    score: Score = None,
+    sections: Sequence[Section] = (),
     credit: str = "",
     notes: str = "",
     examples: int = 3,
@@ -41,7 +59,8 @@ def write_report(
     title: of the report, such as the run and the split. notes: Markdown put below it.
     results, ranked: from `protocols.retrieval` and `protocols.rank_both_ways` of `images` and `texts`, with
     the same `relevance` and `score`. captions: (m,) the words of the texts.
-    thumbnail: image id -> uint8 (h, w, 3); called for the images that are shown, and no others.
+    thumbnail: image id -> uint8 (h, w, 3); called for the images that are shown, and no others. None leaves the
+    queries with their answers out. sections: shown before these.
     metrics_csv: the numbers of the training; left out where there is no such file.
     credit: attribution, put under the pictures. examples: queries of each kind, with their first `k` answers.
     """
@@ -53,7 +72,13 @@ def write_report(
     if history is not None:
         report.add("## Training")
         report.picture("training", "Losses, rates and recalls over the steps of the training", history)
-    turned = None if score is None else lambda left, right: score(right, left).T
+    for section in sections:
+        report.add(f"## {section.title}", section.text)
+        for picture in section.pictures:
+            report.picture(*picture)
+    if thumbnail is None:
+        return report.write()
+    turned = (lambda left, right: np.asarray(score(right, left)).T) if callable(score) else score
     asked = ranked.text_relevant > 0
     found = _sections(texts, images, ranked.text_to_image, asked, examples, k=k, relevance=relevance, score=turned)
     report.add("## Texts and the images they found")
@@ -126,7 +151,7 @@ def _sections(
     *,
     k: int,
     relevance: str,
-    score: ScoreFunction | None,
+    score: Score,
 ) -> dict[str, list[gallery.Found]]:
     titles = {
         "best": "Best",

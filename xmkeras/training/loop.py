@@ -166,6 +166,7 @@ class Trainer:
             batch = next(iterator)
             for optimizer in optimizers.values():
                 optimizer.set_rate(schedule.rate(self.step - span.first))
+            self.method.set_progress(self.step / self.total_steps)
             results = train_step(batch, self.step)
             self.step += 1
             self._bad_rows = batches.bad_rows
@@ -223,6 +224,7 @@ class Trainer:
             optimizer=self.options.optimizer,
             learning_rate=stage.learning_rate or self.options.learning_rate,
             weight_decay=self.options.weight_decay,
+            beta_1=self.options.beta_1,
         )
         return {
             phase.name: GroupedOptimizer(

@@ -25,7 +25,15 @@ def options(tmp_path) -> SourceOptions:
 
 
 def test_the_sources_are_the_files_of_the_folder():
-    assert source_names() == [*"features flowers nus_wide_10k openmoji pascal_sentence table wikipedia".split()]
+    assert source_names() == [
+        "features",
+        "flowers",
+        "nus_wide_10k",
+        "openmoji",
+        "pascal_sentence",
+        "table",
+        "wikipedia",
+    ]
 
 
 def test_an_unknown_source_lists_the_choices():
