@@ -16,16 +16,16 @@ def test_blocks_cover_a_range_once():
 
 
 def test_wide_tiles_need_many_bytes_and_narrow_ones_have_a_least_width():
-    assert tile_columns(2**21) == 1024
+    assert tile_columns(2**22) == 1024
     assert tile_columns(1) == 64
 
 
 def test_many_marks_make_tiles_wider_within_the_same_bytes():
-    assert [tile_shape(2**21, marks) for marks in (1, 256, 257, 5000)] == [
-        (512, 1024),
-        (512, 1024),
-        (256, 2048),
-        (64, 8192),
+    assert [tile_shape(2**22, marks) for marks in (1, 256, 257, 5000)] == [
+        (1024, 1024),
+        (1024, 1024),
+        (512, 2048),
+        (128, 8192),
     ]
 
 

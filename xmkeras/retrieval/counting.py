@@ -9,8 +9,8 @@ import numpy as np
 from xmkeras.retrieval.scores import PAIR_COST, Score, Scorer, scorer_of
 from xmkeras.retrieval.tally import Marks, NearlyAllNear, Tally, Ties
 
-_TILE_ROWS = 512
-_RELEVANT_ROWS = 64
+_TILE_ROWS = 1024
+_RELEVANT_ROWS = 16
 _HELD_BYTES = 2**27
 _PREPARED_AT_A_TIME = 512
 

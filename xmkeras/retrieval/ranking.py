@@ -9,7 +9,7 @@ from xmkeras.retrieval.counting import All, Best, Comparison, Side, blocks, tile
 from xmkeras.retrieval.scores import Score, Scorer, scorer_of
 from xmkeras.retrieval.tally import Marks, Ties
 
-CHUNK_BYTES = 2**21
+CHUNK_BYTES = 2**22
 _QUERIES = 512
 _HELD_MARKS = 2**21
 
