@@ -2,15 +2,17 @@
 
 BIN := .venv/bin
 STAMP := .venv/installed.stamp
+ORACLES := build/oracles
 PYTHONS ?= python3.13 python3.12 python3.11 python3
 ARGS ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test test-oracles lint lock clean
 
 help:
 	@echo "make demo    train, measure, export and search on OpenMoji, in a few minutes on two cores"
 	@echo "make test    run the whole suite (ARGS='tests/losses -x' runs a part)"
+	@echo "make test-oracles    the losses beside TensorFlow Addons, PyTorch Metric Learning and JAX (a large download)"
 	@echo "make lint    ruff and mypy"
 	@echo "make setup   only the virtual environment .venv"
 	@echo "make lock    a new requirements.lock from the newest versions that setup.cfg allows"
@@ -21,6 +23,18 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-oracles: $(ORACLES)/installed.stamp
+	@$(ORACLES)/bin/python -m pytest tests/oracles tests/losses/test_backends.py $(ARGS)
+
+# Apart from .venv: TensorFlow Addons wants an old typeguard, and no wheel of it exists beyond Python 3.11.
+$(ORACLES)/installed.stamp: requirements.lock requirements-no-deps.lock setup.cfg
+	@$(call ensure_venv,$(ORACLES),python3.11 $(PYTHONS))
+	@echo "Installing the tested set and the reference libraries into $(ORACLES), once (PyTorch alone may be 1 to 3 GB) ..."
+	@$(ORACLES)/bin/python -m pip install --disable-pip-version-check -r requirements.lock
+	@$(ORACLES)/bin/python -m pip install --disable-pip-version-check --no-build-isolation --editable '.[oracles]'
+	@$(ORACLES)/bin/python -m pip install --disable-pip-version-check --no-deps -r requirements-no-deps.lock
+	@touch $@
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -49,11 +63,11 @@ clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -exec rm -rf {} +
 
-# The first Python that is 3.11 to 3.13 and has its venv module makes the environment $(1).
+# The first Python of $(2), or of PYTHONS, that is 3.11 to 3.13 and has its venv module makes the environment $(1).
 define ensure_venv
 	$(1)/bin/python -m pip --version >/dev/null 2>&1 && exit 0; \
 	unset lacking; \
-	for python in $(PYTHONS); do \
+	for python in $(if $(2),$(2),$(PYTHONS)); do \
 	    name=$$($$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(1); \
 	print("python%d.%d" % v[:2])' 2>/dev/null) || continue; \
 	    $$python -c 'import ensurepip, venv' 2>/dev/null || { lacking=$${lacking:-$$name}; continue; }; \

@@ -71,7 +71,10 @@ CASES = {
         lambda x, z, y: losses.bi_rank(x, z, image_ids=y, negatives="semi", mask="image"), 0, 0, 4 * 2 * 0.2
     ),
     "bi_rank topk": Case(
-        lambda x, z, y: losses.bi_rank(x, z, y, negatives="topk", mask="label", reduction="mean", k=2), 0, 0, 2 * 2 * 0.2
+        lambda x, z, y: losses.bi_rank(x, z, y, negatives="topk", mask="label", reduction="mean", k=2),
+        0,
+        0,
+        2 * 2 * 0.2,
     ),
     "bi_rank euclidean": Case(lambda x, z, y: losses.bi_rank(x, z, similarity="euclidean"), 0, None, 4 * 2 * 3 * 0.2),
     "ranking_hinge": Case(lambda x, z, y: losses.ranking_hinge(_products(x, z)), 0, None, 4 * 2 * 3 * 0.2),
@@ -102,12 +105,17 @@ CASES = {
     "proxy_nca": Case(lambda x, z, y: losses.proxy_nca(x, y, np.eye(8, 8)), zeros=LOG_CLASSES),
     "proxy_nca own proxies": Case(lambda x, z, y: losses.proxy_nca(x, np.arange(len(x)), z), 0, None, 2 * LOG_2),
     "proxy_nca original": Case(
-        lambda x, z, y: losses.proxy_nca(x, np.arange(len(x)), z, positive_in_denominator=False), 0, None, float(np.log(3.0))
+        lambda x, z, y: losses.proxy_nca(x, np.arange(len(x)), z, positive_in_denominator=False),
+        0,
+        None,
+        float(np.log(3.0)),
     ),
     "energy_confusion": Case(lambda x, z, y: losses.energy_confusion(x, y), 0, 0, 0),
     "energy_confusion classes": Case(lambda x, z, y: losses.energy_confusion(x, y, z, y, average="classes"), 0, 0, 0),
     "energy_confusion sampled": Case(lambda x, z, y: losses.energy_confusion(x, y, z, mode="sampled", seed=3), 0, 0, 0),
-    "energy_confusion later": Case(lambda x, z, y: losses.energy_confusion(x, y, mode="later", half=True, seed=3), 0, None, 0),
+    "energy_confusion later": Case(
+        lambda x, z, y: losses.energy_confusion(x, y, mode="later", half=True, seed=3), 0, None, 0
+    ),
     "energy_confusion log": Case(
         lambda x, z, y: losses.energy_confusion(x, y, log=True), np.log(1e-12), np.log(1e-12), np.log(1e-12)
     ),

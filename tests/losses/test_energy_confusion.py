@@ -43,7 +43,9 @@ def test_one_pair_of_classes_agrees():
     agree(energy_confusion(X[:4], LABELS[:4]), EXPECTED["per_class_pair"][0])
 
 
-@given(seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 4), alone=st.booleans(), by_class=st.booleans())
+@given(
+    seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 4), alone=st.booleans(), by_class=st.booleans()
+)
 @random_batches
 def test_agrees_with_the_loops(seed, n, m, dtype, classes, alone, by_class):
     (queries, q), (references, r), labels, others = random_sides(seed, n, m, 4, classes, dtype)

@@ -53,7 +53,9 @@ def test_a_cosine_of_one_falls_on_the_last_node():
     agree(_densities(ones, ones > 0, ones < 0, 10)[0], EXPECTED["s_equal_one_density_10"])
 
 
-@given(seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 4), bins=st.integers(1, 40), alone=st.booleans())
+@given(
+    seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 4), bins=st.integers(1, 40), alone=st.booleans()
+)
 @random_batches
 def test_agrees_with_the_loops(seed, n, m, dtype, classes, bins, alone):
     (queries, q), (references, r), labels, others = random_sides(seed, n, m, 4, classes, dtype)

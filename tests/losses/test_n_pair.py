@@ -21,7 +21,9 @@ from tests.losses.checks import (
 from tests.reference import pairwise
 from xmkeras.losses import n_pair
 
-ANCHORS, POSITIVES, DISTINCT, REPEATED, EXPECTED = vectors("n_pair", "anchor", "positive", "labels_distinct", "labels_dup")
+ANCHORS, POSITIVES, DISTINCT, REPEATED, EXPECTED = vectors(
+    "n_pair", "anchor", "positive", "labels_distinct", "labels_dup"
+)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,9 @@ def test_l2_term_is_half_the_mean_squared_lengths():
     agree(with_l2, EXPECTED["sohn_distinct"] + 0.02 * EXPECTED["l2_term_mean_half_sq"])
 
 
-@given(seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 5), labelled=st.booleans(), both=st.booleans())
+@given(
+    seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 5), labelled=st.booleans(), both=st.booleans()
+)
 @random_batches
 def test_agrees_with_the_loops(seed, n, m, dtype, classes, labelled, both):
     (anchors, a), (positives, p), labels, others = random_sides(seed, n, m, 4, classes, dtype)

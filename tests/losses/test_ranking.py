@@ -39,7 +39,9 @@ def test_agrees_with_the_published_numbers(name, options):
     agree(bi_rank(IMAGE, TEXT, LABELS, **options), EXPECTED[name])
 
 
-@pytest.mark.parametrize(("negatives", "name"), [("max", "contrastive_max_t2i_mean"), ("sum", "contrastive_sum_t2i_mean")])
+@pytest.mark.parametrize(
+    ("negatives", "name"), [("max", "contrastive_max_t2i_mean"), ("sum", "contrastive_sum_t2i_mean")]
+)
 def test_serves_scan_on_its_score_matrix(negatives, name):
     (expected,) = vectors("scan")
     agree(ranking_hinge(np.array(expected["t2i_mean_l9"]), negatives=negatives), expected[name])

@@ -26,7 +26,9 @@ def test_both_forms_agree_with_the_published_targets():
 @random_batches
 def test_cross_entropy_agrees_with_the_loops(seed, n, classes, dtype, form):
     (logits, values), _, labels, _ = random_sides(seed, n, 1, classes, classes, dtype)
-    agree(smoothed_softmax(logits, labels, 0.3, form=form), adversaries.smoothed_softmax(values, labels, 0.3, form), 2e-5)
+    agree(
+        smoothed_softmax(logits, labels, 0.3, form=form), adversaries.smoothed_softmax(values, labels, 0.3, form), 2e-5
+    )
 
 
 def test_random_targets_lie_in_their_ranges_and_are_exchanged_pair_by_pair():

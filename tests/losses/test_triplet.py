@@ -48,7 +48,9 @@ def test_all_semihard_agrees_with_the_published_numbers():
     assert counts.clip(0).sum() == EXPECTED["pml_margin0p2_num_triplets"]
 
 
-@given(seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 4), alone=st.booleans(), squared=st.booleans())
+@given(
+    seed=seeds, n=sizes, m=sizes, dtype=dtypes, classes=st.integers(1, 4), alone=st.booleans(), squared=st.booleans()
+)
 @random_batches
 def test_one_negative_agrees_with_the_loops(seed, n, m, dtype, classes, alone, squared):
     (queries, q), (references, r), labels, others = random_sides(seed, n, m, 5, classes, dtype)
