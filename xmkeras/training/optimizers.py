@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from xmkeras.errors import UserError
+from xmkeras.training.fused_adam import FusedAdam
 from xmkeras.training.groups import OPTIMIZERS, Group, check_patterns
 
 _SLOTS = {"adam": ("momentum", "velocity"), "sgd": ("momentum",)}
@@ -138,7 +139,7 @@ class GroupedOptimizer:
             optimizer = keras.optimizers.SGD(momentum=setting.momentum, **common)
         else:
             d = self._defaults
-            optimizer = keras.optimizers.Adam(beta_1=d.beta_1, beta_2=d.beta_2, epsilon=d.epsilon, **common)
+            optimizer = FusedAdam(beta_1=d.beta_1, beta_2=d.beta_2, epsilon=d.epsilon, **common)
         optimizer.build([self._trainable[name] for name in self._names[setting]])
         return optimizer
 
