@@ -57,7 +57,8 @@ def _pml_softmax(library: Any, i: Inputs) -> Any:
 
 def _pml_n_pair(library: Any, i: Inputs) -> Any:
     both, own = i.stack([i.x, i.z]), i.stack([i.own, i.own])
-    return library.losses.NPairsLoss()(both, own)
+    raw = library.distances.DotProductSimilarity(normalize_embeddings=False)
+    return library.losses.NPairsLoss(distance=raw)(both, own)
 
 
 def _domain_regulariser(losses: Any, i: Inputs) -> Any:
@@ -175,7 +176,7 @@ def twin(name: str, batch: int, dim: int, seed: int) -> Run:
     """The twin and its gradients, run eagerly as PyTorch Metric Learning is."""
     import pytorch_metric_learning as library
     import torch
-    from pytorch_metric_learning import losses, miners, reducers  # noqa: F401 - attributes of the library
+    from pytorch_metric_learning import distances, losses, miners, reducers  # noqa: F401 - attributes of the library
 
     torch.set_num_threads(threads() or torch.get_num_threads())
     one = case(name)

@@ -11,6 +11,7 @@ second.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import importlib
 import json
@@ -51,8 +52,6 @@ class Worker:
             environment.pop(name, None)
             if threads is not None:
                 environment[name] = str(threads)
-        # What is freed goes back to the system, so that the peak of a call is that of what it holds.
-        environment["MALLOC_MMAP_THRESHOLD_"] = environment["MALLOC_TRIM_THRESHOLD_"] = str(2**25)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tools.benchmark_worker", target, json.dumps(dict(arguments))],
             stdin=subprocess.PIPE,
@@ -124,15 +123,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _sample(call: Callable[[], dict[str, float]], times: int) -> Sample:
+    # Gives back what is free and forgets the peak so far, so that one call shows what it needs.
+    ctypes.CDLL(None).malloc_trim(0)
     before = _memory("VmRSS")
-    # Forgets the peak so far, which imports and compilation have made.
     pathlib.Path("/proc/self/clear_refs").write_text("5")
-    figures: dict[str, float] = {}
+    figures = call()
+    peak = _memory("VmHWM")
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(times):
         figures = call()
     wall, cpu = (time.perf_counter() - wall) / times, (time.process_time() - cpu) / times
-    peak = _memory("VmHWM")
     return Sample(wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, peak - before, figures)
 
 
