@@ -29,7 +29,8 @@ def main(argv: Sequence[str]) -> int:
     options = command.options
     directory = jobs.export(command.config, run, options.gallery, top_k=options.top_k, output=options.output)
     print(f"SavedModel: {directory}")
-    print(f'Next: python -m xmkeras.search --model={directory.parent.parent} --images=FOLDER --text="a red heart"')
+    asked = "--text_features=FILE.npy" if run.widths_file.is_file() else '--images=FOLDER --text="a red heart"'
+    print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {asked}")
     return 0
 
 

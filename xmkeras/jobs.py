@@ -25,11 +25,13 @@ from xmkeras.evaluation import Evaluator, Measured
 from xmkeras.feature_report import feature_sections
 from xmkeras.files import write_atomically
 from xmkeras.method import Method
-from xmkeras.models.features import FeatureInputs
+from xmkeras.models.features import FeatureInputs, FeatureTowers
 from xmkeras.models.image import set_synchronized
+from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.ranking import Ties
 from xmkeras.retrieval.report import write_eval, write_report
 from xmkeras.run import RunDirectory
+from xmkeras.serving.feature_export import export_feature_model
 from xmkeras.serving.saved_model import export_saved_model
 from xmkeras.training.checkpoints import Checkpoints, restore
 from xmkeras.training.feature_cache import cached_features
@@ -173,11 +175,24 @@ def export(
         UserError: the run has no checkpoint, the gallery's data are missing, or the disk is full.
     """
     method, _ = load_method(config, run)
-    packed, files = None, {}
+    packed, texts, files = None, None, {}
     if gallery != "none":
         table = assembly.load_table(config).split(gallery)
-        packed, _ = Evaluator(config, table, method, run.embeddings(gallery)).embed()
+        packed, texts = Evaluator(config, table, method, run.embeddings(gallery)).embed()
         files = {table.image_ids[row]: os.path.abspath(path) for row, path in _image_paths(table).items()}
+    if isinstance(method.towers, FeatureTowers):
+        if texts is not None:
+            texts = EmbeddingSet(np.array(assembly.captions_of(table)), texts.labels, texts.vectors)
+        return export_feature_model(
+            method.towers,
+            output or run.path,
+            distance=method.distance,
+            images=packed,
+            texts=texts,
+            gallery_split="" if packed is None else gallery,
+            top_k=top_k,
+            credit=run.credit(),
+        )
     return export_saved_model(
         method.towers,
         output or run.path,

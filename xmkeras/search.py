@@ -20,6 +20,8 @@ class SearchOptions:
     gallery: str = option("", "search the gallery in the model instead: packed, or the name of its split")
     text: tuple[str, ...] = option((), "sentence to search for; repeatable")
     image: tuple[str, ...] = option((), "image file to search with; repeatable")
+    text_features: str = option("", "FILE[:ARRAY] of text vectors to search the packed images with, row by row")
+    image_features: str = option("", "FILE[:ARRAY] of image vectors to search the packed texts with, row by row")
     top: int = option(10, "results of each query")
     html: str = option("", "page of pictures to write")
     index: str = option("", "folder of the index of --images; empty: ~/.cache/xmkeras/index")
@@ -30,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     options: SearchOptions = flags.parse_options(argv, SearchOptions)
     if not options.model:
         raise UserError("Which model? Pass --model=DIR, a run that `python -m xmkeras.export` has exported.")
+    if options.text_features or options.image_features:
+        return _search_features(options)
     asks = bool(options.text or options.image)
     if not asks and not sys.stdin.isatty():
         raise UserError('Search for what? Pass --text="a red heart" or --image=FILE.')
@@ -47,6 +51,22 @@ def main(argv: Sequence[str]) -> int:
     if options.html:
         searching.write_page(options.html, found, gallery)
         print(f"Page: {options.html}")
+    return 0
+
+
+def _search_features(options: SearchOptions) -> int:
+    quiet.import_tensorflow()
+    from xmkeras.serving.client import SearchModel
+    from xmkeras.serving.feature_searching import find_features
+    from xmkeras.serving.searching import format_found
+
+    found = find_features(
+        SearchModel(options.model),
+        text_features=options.text_features,
+        image_features=options.image_features,
+        top=options.top,
+    )
+    print("\n\n".join(map(format_found, found)))
     return 0
 
 

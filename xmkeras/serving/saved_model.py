@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 METADATA_FILE = "assets.extra/xmkeras.json"
 GALLERY_FILES = "gallery_files.json"  # Beside saved_model/, which holds no path of this machine.
 VERSION = "1"
+
+
+class Exportable(Protocol):
+    """A tf.Module whose functions become signatures."""
+
+    weights: dict[str, tf.Variable]
+
+    @property
+    def identity(self) -> tuple[Any, ...]: ...
+
+    def functions(self) -> dict[str, Any]: ...
 
 
 def export_saved_model(
@@ -73,6 +84,36 @@ def export_saved_model(
         module = Signatures(towers, image_size=image_size, max_pixels=max_pixels)
     else:
         module = SearchSignatures(towers, gallery=gallery, top_k=top_k, image_size=image_size, max_pixels=max_pixels)
+    about = {
+        "image_size": list(image_size),
+        "embedding_dim": embedding_dim,
+        "max_pixels": max_pixels,
+        "gallery": None if gallery is None else _describe(gallery, gallery_split, top_k),
+        "credit": credit,
+    }
+    write_version(target, module, about, image_size=image_size)
+    _write_gallery_files(target.parent.parent / GALLERY_FILES, gallery, gallery_files or {})
+    return target
+
+
+def write_version(
+    target: pathlib.Path,
+    module: Exportable,
+    about: Mapping[str, Any],
+    *,
+    image_size: tuple[int, int] = (32, 32),
+) -> None:
+    """Writes a module with its warm-up requests and its description to the folder `target`, whole or not at all.
+
+    Args:
+        target: the folder of the version.
+        module: what is saved; each of its functions becomes a signature.
+        about: goes into the description, with versions, fingerprint and signatures.
+        image_size: of the pictures in the warm-up requests.
+
+    Raises:
+        UserError: the disk is full.
+    """
     with _written_whole(target) as folder:
         functions = {name: function.get_concrete_function() for name, function in module.functions().items()}
         tf.saved_model.save(module, str(folder), signatures=functions)
@@ -82,21 +123,15 @@ def export_saved_model(
             "xmkeras": xmkeras.__version__,
             "tensorflow": tf.__version__,
             "fingerprint": fingerprint(module),
-            "image_size": list(image_size),
-            "embedding_dim": embedding_dim,
-            "max_pixels": max_pixels,
-            "gallery": None if gallery is None else _describe(gallery, gallery_split, top_k),
-            "credit": credit,
+            **about,
             "signatures": {name: _ends(function) for name, function in functions.items()},
         }
         (folder / METADATA_FILE).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    _write_gallery_files(target.parent.parent / GALLERY_FILES, gallery, gallery_files or {})
-    return target
 
 
-def fingerprint(module: Signatures) -> str:
+def fingerprint(module: Exportable) -> str:
     """SHA-256, in hex, of all that decides an embedding: weights, vocabulary, image size."""
-    digest = hashlib.sha256(repr((module.image_size, module.tokenizer.get_config())).encode())
+    digest = hashlib.sha256(repr(module.identity).encode())
     for name, weight in sorted(module.weights.items()):
         value = np.ascontiguousarray(weight.numpy())
         digest.update(f"{name} {value.dtype} {value.shape}".encode())

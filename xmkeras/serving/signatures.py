@@ -10,6 +10,7 @@ import tensorflow as tf
 from xmkeras.data import images
 
 if TYPE_CHECKING:
+    from xmkeras.models.features import FeatureTowers
     from xmkeras.models.towers import Towers
     from xmkeras.retrieval.embeddings import EmbeddingSet
 
@@ -69,6 +70,11 @@ class Signatures(tf.Module):
         self.image_size, self._max_pixels = image_size, max_pixels
         self.tokenizer = towers.tokenizer
         self.weights = named_weights(towers)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """All but the weights that decides an embedding."""
+        return self.image_size, self.tokenizer.get_config()
 
     def functions(self) -> dict[str, Any]:
         """The signatures by name, as `tf.saved_model.save` wants them; image encoding is the default one."""
@@ -172,7 +178,7 @@ def unit_rows(embedding: tf.Tensor) -> tf.Tensor:
     return tf.math.l2_normalize(tf.cast(embedding, tf.float32), axis=-1, epsilon=1e-24)
 
 
-def named_weights(towers: Towers) -> dict[str, tf.Variable]:
+def named_weights(towers: Towers | FeatureTowers) -> dict[str, tf.Variable]:
     """The variables of the towers' inference, each once, by a name that is the same in every process."""
     named: dict[str, tf.Variable] = {}
     for prefix, part in towers.named_parts.items():

@@ -23,7 +23,7 @@ _MAP_KEY, _MAP_VALUE = 1, 2
 def write_warmup(
     version_dir: pathlib.Path,
     signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] = (32, 32),
 ) -> int:
     """Writes requests of one and of three rows for every signature under `version_dir`.
 
@@ -72,8 +72,12 @@ def _examples(
         "text": np.array([b"a red heart", b"", b"a man in a blue shirt rides a bicycle past houses"], object),
         "k": np.full(3, 5, np.int32),
     }
+    specs = input_specs(function)
+    for name, spec in specs.items():
+        if name.endswith("_features"):
+            rows[name] = np.linspace(0, 1, 3 * spec.shape[1], dtype=np.float32).reshape(3, -1)
     for size in (1, 3):
-        yield {name: rows[name][:size] for name in input_specs(function)}
+        yield {name: rows[name][:size] for name in specs}
 
 
 def _field(number: int, payload: bytes) -> bytes:
