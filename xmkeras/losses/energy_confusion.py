@@ -99,7 +99,7 @@ def _sampled_energy(pairs: Pairs, samples: int, seed: Any, later: bool) -> Tenso
     first = ops.cast(first, "float32")
     draws = keras.random.uniform((n, samples), seed=seed, dtype="float32")
     drawn = ops.floor(first + draws * (ops.cast(m, "float32") - first))
-    drawn = ops.cast(ops.clip(drawn, 0, m - 1), "int32")
+    drawn = ops.minimum(ops.cast(drawn, "int32"), ops.cast(m - 1, "int32"))
     exists = first < ops.cast(m, "float32")
     difference = ops.expand_dims(pairs.queries, 1) - ops.take(pairs.references, drawn, axis=0)
     squared = ops.sum(ops.square(difference), axis=2)

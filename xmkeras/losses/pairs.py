@@ -12,6 +12,8 @@ Tensor = Any
 
 # Below this squared distance two vectors count as the same: the distance is 0 and so is its gradient.
 SQUARED_DISTANCE_FLOOR = 1e-12
+# Share of |a|^2 + |b|^2 that is lost when they are subtracted from each other: the distance of equal vectors.
+ROUNDING = 1e-6
 
 
 class Pairs(NamedTuple):
@@ -80,11 +82,12 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def squared_distances(queries: Tensor, references: Tensor) -> Tensor:
-    """Squared Euclidean distances of float32 rows, (n, d) x (m, d) -> (n, m), never negative."""
+    """Squared Euclidean distances of float32 rows, (n, d) x (m, d) -> (n, m); 0 where they are mere rounding."""
     of_queries = ops.sum(ops.square(queries), axis=1, keepdims=True)
     of_references = ops.expand_dims(ops.sum(ops.square(references), axis=1), 0)
-    products = ops.matmul(queries, ops.transpose(references))
-    return ops.maximum(of_queries + of_references - 2.0 * products, 0.0)
+    lengths = of_queries + of_references
+    squared = lengths - 2.0 * ops.matmul(queries, ops.transpose(references))
+    return ops.where(squared > ROUNDING * lengths, squared, 0.0)
 
 
 def root(squared: Tensor) -> Tensor:
