@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 METHODS: dict[str, tuple[str, ...]] = {
     "cmpm": ("--method=cmpm",),
     "cmpm_cmpc": ("--method=cmpm", "--cmpm.classifier=cmpc"),
+    # The adversary is on from the first step, and both phases run in every step.
+    "daml": ("--method=daml", "--daml.schedule=constant", "--daml.sigma=0.1", "--daml.head_every=1"),
 }
 
 # Towers small enough that a case takes seconds; widths and sizes only, nothing that changes how a method works.

@@ -5,6 +5,7 @@ A process of its own, because the strategy has to be made before TensorFlow is u
 
 from __future__ import annotations
 
+import re
 import sys
 
 import keras
@@ -74,7 +75,12 @@ def take_steps(strategy: tf.distribute.Strategy, config: Config, towers: str) ->
             set_synchronized(part, strategy.num_replicas_in_sync > 1)
         named = method.named_variables()
         optimizers = {
-            phase.name: GroupedOptimizer(named, (), Defaults("sgd", rate, momentum=0.0), name=phase.name)
+            phase.name: GroupedOptimizer(
+                {name: variable for name, variable in named.items() if re.fullmatch(phase.variables, name)},
+                (),
+                Defaults("sgd", rate, momentum=0.0),
+                name=phase.name,
+            )
             for phase in method.phases()
         }
         for optimizer in optimizers.values():
