@@ -86,6 +86,9 @@ class ModelConfig:
         ("tanh", "relu", "gelu", "elu", "sigmoid", "linear", "softmax"),
     )
     hidden_norm: str = option("none", "norm of hidden layers over feature vectors", ("none", "batch", "layer"))
+    embedding_norm: str = option(
+        "none", "batch: each modality's embeddings have mean 0 and variance 1 a dimension", ("none", "batch")
+    )
     unit_embeddings: bool = option(False, "the towers over feature vectors end in embeddings of length 1")
     image_preprocessing: str = option(
         "none", "steps on image vectors inside the tower, with commas: standardize, l2, tfidf, sqrt, log"

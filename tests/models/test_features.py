@@ -34,6 +34,15 @@ def test_embeddings():
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-5)
 
 
+def test_the_norm_of_embeddings_centres_each_modality():
+    towers = build(embedding_norm="batch", norm_momentum=0.0)
+    for side, encode in enumerate((towers.encode_image_features, towers.encode_text_features)):
+        encode(EXAMPLES[side], training=True)
+        embeddings = np.asarray(encode(EXAMPLES[side]))
+        np.testing.assert_allclose(embeddings.mean(axis=0), 0, atol=1e-5)
+    assert not [weight for weight in towers.image_head.trainable_weights if "embedding_norm" in weight.path]
+
+
 def test_statistics_are_weights_that_are_not_trained():
     towers = build(image_preprocessing="standardize,l2")
     names = {weight.path for weight in towers.image_head.weights}

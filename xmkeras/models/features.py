@@ -86,6 +86,7 @@ def build_feature_towers(
     activation: str = "tanh",
     embedding_activation: str = "tanh",
     hidden_norm: str = "none",
+    embedding_norm: str = "none",
     unit_embeddings: bool = False,
     image_preprocessing: str = "none",
     text_preprocessing: str = "none",
@@ -104,6 +105,7 @@ def build_feature_towers(
         activation: after each hidden layer; unstated in the paper, tanh in the code of its sibling ACMR.
         embedding_activation: after the last layer.
         hidden_norm: between a hidden layer and its activation.
+        embedding_norm: "batch" takes the embeddings of each modality to mean 0 and variance 1 a dimension.
         unit_embeddings: L2-normalise the embeddings inside the tower.
         image_preprocessing, text_preprocessing: see `xmkeras.models.preprocessing.preprocess`, with commas.
         feature_dropout: share of the preprocessed features dropped in training.
@@ -130,6 +132,9 @@ def build_feature_towers(
                 x = Dropout(hidden_dropout, seed=seed + 100 * number + place, name=f"dropout_{number}")(x)
         x = keras.layers.Dense(embedding_dim, name="embedding")(x)
         x = keras.layers.Activation(embedding_activation, dtype="float32", name="embedding_activation")(x)
+        if embedding_norm == "batch":
+            centred = {"momentum": norm_momentum, "center": False, "scale": False}
+            x = keras.layers.BatchNormalization(**centred, dtype="float32", name="embedding_norm")(x)
         if unit_embeddings:
             x = keras.layers.UnitNormalization(axis=-1, dtype="float32", name="unit")(x)
         towers.append(keras.Model(features, x, name=name))
