@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from xmkeras.data.word_index import WordIndex
 from xmkeras.errors import UserError
 from xmkeras.files import write_atomically
 
@@ -123,10 +123,6 @@ def _count_words(captions: Iterable[str]) -> collections.Counter[str]:
     return collections.Counter({word.decode("utf-8"): count for word, count in counts.items()})
 
 
-def _hashes(words: tf.Tensor) -> tf.Tensor:
-    return tf.strings.to_hash_bucket_fast(words, 2**62)
-
-
 @keras.saving.register_keras_serializable(package="xmkeras")
 class Tokenizer(keras.layers.Layer):
     """Strings (batch,) -> int32 ids (batch, length): START, then one id a word, zeros behind.
@@ -158,14 +154,7 @@ class Tokenizer(keras.layers.Layer):
         # Not the layer's own conversion: it would take a list of str for a structure of inputs.
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
-        # Not a lookup table: those are stateful, which costs tf.data its parallelism under op determinism, and
-        # resources, which an export has to track. A sorted array of hashes finds a word as fast.
-        with tf.init_scope():
-            hashes = _hashes(tf.constant(self.words, tf.string, shape=(len(self.words),))).numpy()
-        order = np.argsort(hashes)
-        self._sorted_hashes = hashes[order]
-        self._sorted_words = np.array(self.words, object)[order]
-        self._sorted_ids = (SPECIAL + order).astype(np.int32)
+        self._index = WordIndex(self.words)
         self.built = True
 
     @property
@@ -188,12 +177,8 @@ class Tokenizer(keras.layers.Layer):
 
     def _look_up(self, words: tf.Tensor) -> tf.Tensor:
         """The ids of words, strings (n,) -> int32 (n,)."""
-        if not self.words:
-            return tf.fill(tf.shape(words), UNK)
-        at = tf.searchsorted(tf.constant(self._sorted_hashes), _hashes(words))
-        at = tf.minimum(at, len(self.words) - 1)
-        known = tf.gather(tf.constant(self._sorted_words, tf.string), at) == words
-        return tf.where(known, tf.gather(tf.constant(self._sorted_ids), at), UNK)
+        place = self._index.finder()(words)
+        return tf.where(place >= 0, place + SPECIAL, UNK)
 
     def compute_output_spec(self, texts: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor((texts.shape[0], None), "int32")
