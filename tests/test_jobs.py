@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
@@ -139,16 +138,3 @@ def test_mistakes_end_with_one_sentence_and_status_two(flags: list[str], words: 
     for word in words:
         assert word in message[0]
     assert "Traceback" not in done.stderr
-
-
-def test_feature_cache_trains_like_the_frozen_backbone_itself(table: pathlib.Path, tmp_path: pathlib.Path):
-    frozen = ("--stage=steps=6 frozen=image_backbone/.*", "--augment=none", "--learning_rate=1e-2")
-    for name, more in (("cached", ()), ("computed", ("--nofeature_cache",))):
-        done = run_to_end(command(table, tmp_path / name, *frozen, *more))
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "cached" / "features" / "features.npy").is_file()
-    assert not (tmp_path / "computed" / "features").exists()
-    one, two = (Checkpoints(tmp_path / name / "checkpoints").latest() for name in ("cached", "computed"))
-    for name, value in one.tensors.items():
-        if name.startswith("weights/"):
-            np.testing.assert_allclose(value, two.tensors[name], atol=1e-4, err_msg=name)

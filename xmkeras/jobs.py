@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -11,12 +10,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from xmkeras import assembly
 from xmkeras.config import Config
-from xmkeras.data import batches as data_batches
-from xmkeras.data import images as data_images
 from xmkeras.data.rows import RowTable
 from xmkeras.data.text import Vocabulary
 from xmkeras.data.word_vectors import WordVectors, load_word_vectors
@@ -33,8 +29,8 @@ from xmkeras.retrieval.report import write_eval, write_report
 from xmkeras.run import RunDirectory
 from xmkeras.serving.feature_export import export_feature_model
 from xmkeras.serving.saved_model import export_saved_model
+from xmkeras.stage_features import stage_features
 from xmkeras.training.checkpoints import Checkpoints, restore
-from xmkeras.training.feature_cache import cached_features
 from xmkeras.training.loop import Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy
@@ -81,7 +77,7 @@ def _train(
             assembly.stages_of(config),
             steps_per_epoch=steps_per_epoch,
             batches_of=lambda stage, bad_rows: assembly.batches_of(
-                config, rows, method, _stage_features(config, run, rows, method), bad_rows
+                config, rows, method, stage_features(config, run, rows, method), bad_rows
             ),
             evaluate=validation,
             options=config.train,
@@ -247,41 +243,3 @@ def _vocabulary(config: Config, run: RunDirectory, rows: RowTable, vectors: Word
 def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -> str:
     names = [rows.image_ids[int(number)] for number in numbers]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _stage_features(config: Config, run: RunDirectory, rows: RowTable, method: Method) -> np.ndarray | None:
-    """Cached features for a stage that freezes the whole image backbone; None where the cache is switched off."""
-    if rows.text_features is not None:
-        return None
-    backbone = method.towers.image_backbone
-    if not config.train.feature_cache or backbone.trainable_variables:
-        return None
-    augmentation = data_images.parse_augmentation(config.data.augment)
-    varied = augmentation != data_images.Augmentation()
-    views = 1 + (1 if augmentation.only_flips else config.train.feature_views) * varied
-    about = (rows.fingerprint(), config.data.image_size, augmentation, views, config.train.seed)
-    digest = hashlib.sha256(repr(about).encode())
-    for variable in backbone.variables:
-        digest.update(np.asarray(variable).tobytes())
-    width = int(backbone.output_shape[-1])
-    logging.info("Computing the features of %d images in %d views, once.", rows.num_images, views)
-    features = cached_features(
-        run.features,
-        digest.hexdigest(),
-        lambda: data_batches.image_batches(
-            rows,
-            image_size=assembly.image_size(config),
-            batch_size=32,
-            augmentation=augmentation,
-            views=views,
-            seed=config.train.seed,
-        ),
-        tf.function(lambda images: tf.cast(backbone(images, training=False), tf.float32)),
-        (len(rows), views, width) if views > 1 else (len(rows), width),
-    )
-    return features[_first_row_of_image(rows)] if rows.num_images < len(rows) else features
-
-
-def _first_row_of_image(rows: RowTable) -> np.ndarray:
-    first = {int(rows.image_index[row]): int(row) for row in rows.distinct_images()}
-    return np.array([first[int(image)] for image in rows.image_index])
