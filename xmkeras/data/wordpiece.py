@@ -7,8 +7,6 @@ ops only: the tokenizer runs under tf.data and exports without custom ops.
 
 from __future__ import annotations
 
-import os
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,19 +22,6 @@ LONGEST_WORD = 100  # characters; a longer word is unknown
 _CONTINUED = "##"
 _SHORTEST = 3  # tokens a row: something between [CLS] and [SEP] even where all texts are empty
 _OPEN, _FAILED = -1, -2  # in a row of pieces: none yet, and none that fits
-
-
-def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
-    """The pieces of a `vocab.txt`, one a line, in the order of their ids.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        lines = pathlib.Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The BERT vocabulary {os.fspath(path)} cannot be read: {error}.") from error
-    return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
 
 
 @keras.saving.register_keras_serializable(package="xmkeras")

@@ -68,23 +68,59 @@ def text_encoder(
     mask = PaddingMask(name="mask")(ids)
     kept = WordDropout(word_dropout, seed=seed + 1, name="word_dropout")(ids) if word_dropout else ids
     x = _word_table(vocabulary_size, word_dim, word_vectors, train_word_vectors, word_scale)(kept)
+    x = sequence_embedding(
+        x,
+        mask,
+        lstm_units=lstm_units,
+        embedding_dim=embedding_dim,
+        dropout=dropout,
+        pooling=pooling,
+        zero_pad_compat=zero_pad_compat,
+        norm_momentum=norm_momentum,
+        norm_epsilon=norm_epsilon,
+        seed=seed,
+    )
+    return keras.Model(ids, x, name="text_encoder")
+
+
+def sequence_embedding(
+    x: keras.KerasTensor,
+    mask: keras.KerasTensor,
+    *,
+    lstm_units: int,
+    embedding_dim: int,
+    dropout: float = 0.0,
+    pooling: str = "max",
+    zero_pad_compat: bool = False,
+    norm_momentum: float = 0.99,
+    norm_epsilon: float = 1e-3,
+    seed: int = 0,
+) -> keras.KerasTensor:
+    """Bi-LSTM, pooling and joint embedding of token vectors, (B, L, f) with mask (B, L) -> (B, embedding_dim).
+
+    The options are those of `text_encoder`.
+    """
     x = Dropout(dropout, seed=seed + 2, name="input_dropout")(x) if dropout else x
     if lstm_units:
         lstm = PortableLSTM(lstm_units, return_sequences=True, name="lstm")
         x = keras.layers.Bidirectional(lstm, name="bidirectional")(x, mask=mask)
         x = Dropout(dropout, seed=seed + 3, name="output_dropout")(x) if dropout else x
     x = _pool(x, mask, pooling, zero_pad_compat)
-    x = joint_embedding(x, embedding_dim, norm_momentum=norm_momentum, norm_epsilon=norm_epsilon)
-    return keras.Model(ids, x, name="text_encoder")
+    return joint_embedding(x, embedding_dim, norm_momentum=norm_momentum, norm_epsilon=norm_epsilon)
 
 
-def _check(pooling: str, lstm_units: int, word_vectors: np.ndarray | None, vocabulary_size: int) -> None:
+def check_pooling(pooling: str, lstm_units: int) -> None:
+    """Raises UserError for a pooling that is unknown or needs the LSTM that is left out."""
     if pooling not in POOLINGS:
         raise UserError(f"The text pooling {pooling!r} is not known; choose one of {', '.join(POOLINGS)}.")
     if pooling == "last" and not lstm_units:
         raise UserError(
             "The text pooling 'last' takes the states of an LSTM; set lstm_units or choose max or mean."
         )
+
+
+def _check(pooling: str, lstm_units: int, word_vectors: np.ndarray | None, vocabulary_size: int) -> None:
+    check_pooling(pooling, lstm_units)
     if word_vectors is not None and (word_vectors.ndim != 2 or len(word_vectors) != vocabulary_size):
         raise UserError(
             f"The word vectors have the shape {word_vectors.shape}; the vocabulary needs one row for each "

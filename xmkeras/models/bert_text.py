@@ -1,0 +1,76 @@
+"""The text encoder of TIMAM: BERT, a bidirectional LSTM, masked pooling and the joint embedding."""
+
+from __future__ import annotations
+
+import keras
+
+from xmkeras.errors import UserError
+from xmkeras.layers import PaddingMask, WordDropout
+from xmkeras.layers.transformer import InnerTokens
+from xmkeras.models.bert import Bert, bert_tokens
+from xmkeras.models.text import check_pooling, sequence_embedding
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def bert_text_encoder(
+    bert: Bert,
+    *,
+    bert_frozen_layers: int = -1,
+    bert_dropout: float = 0.1,
+    lstm_units: int = 512,
+    embedding_dim: int = 512,
+    dropout: float = 0.0,
+    word_dropout: float = 0.0,
+    pooling: str = "max",
+    zero_pad_compat: bool = False,
+    norm_momentum: float = 0.99,
+    norm_epsilon: float = 1e-3,
+    seed: int = 0,
+) -> keras.Model:
+    """The text tower of paper 004 from the ids of `xmkeras.data.wordpiece.WordPieceTokenizer`.
+
+    Pooling sees the word pieces alone, not [CLS] and [SEP]; an empty text is read as its [SEP].
+
+    Args:
+        bert: sizes and weights.
+        bert_frozen_layers: see `xmkeras.models.bert.bert_tokens`.
+        bert_dropout: dropout inside BERT; what is frozen has none.
+        word_dropout: share of word pieces replaced by [UNK] in training.
+
+    The other arguments are those of `xmkeras.models.text.text_encoder`.
+
+    Returns:
+        A model "text_encoder", int32 (B, L) -> float32 (B, embedding_dim), not L2-normalised. BERT's variables are
+        those whose names begin with `bert_`.
+
+    Raises:
+        UserError: an unknown pooling, a vocabulary that words cannot be dropped from, or weights that do not fit.
+    """
+    check_pooling(pooling, lstm_units)
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    mask = PaddingMask(name="mask")(ids)
+    kept = _word_dropout(bert, word_dropout, seed + 1)(ids) if word_dropout else ids
+    x = bert_tokens(kept, mask, bert, frozen_layers=bert_frozen_layers, dropout=bert_dropout, seed=seed + 100)
+    x, inner = InnerTokens(name="inner_tokens")(x, mask)
+    x = sequence_embedding(
+        x,
+        inner,
+        lstm_units=lstm_units,
+        embedding_dim=embedding_dim,
+        dropout=dropout,
+        pooling=pooling,
+        zero_pad_compat=zero_pad_compat,
+        norm_momentum=norm_momentum,
+        norm_epsilon=norm_epsilon,
+        seed=seed,
+    )
+    return keras.Model(ids, x, name="text_encoder")
+
+
+def _word_dropout(bert: Bert, rate: float, seed: int) -> WordDropout:
+    places = {token: bert.vocabulary.index(token) for token in _SPECIAL if token in bert.vocabulary}
+    first = 1 + max(places.values())
+    if first > len(bert.vocabulary) // 2:
+        raise UserError("--word_dropout needs a BERT whose special tokens come before its words; set it to 0.")
+    return WordDropout(rate, unknown=places["[UNK]"], first_word=first, seed=seed, name="word_dropout")
