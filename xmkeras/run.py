@@ -48,6 +48,11 @@ class RunDirectory:
         return self.path / "feature_widths.json"
 
     @property
+    def bert_file(self) -> pathlib.Path:
+        """Sizes and vocabulary of the BERT that a run trains."""
+        return self.path / "bert.json"
+
+    @property
     def checkpoints(self) -> pathlib.Path:
         return self.path / "checkpoints"
 
@@ -133,6 +138,7 @@ class RunDirectory:
             "config.json",
             "vocabulary.txt",
             "feature_widths.json",
+            "bert.json",
             "metrics.csv",
             "environment.json",
             "eval.json",

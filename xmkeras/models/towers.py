@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from xmkeras.models.bert import Bert
+from xmkeras.models.bert_text import bert_text_encoder
 from xmkeras.models.heads import image_head
 from xmkeras.models.image import image_backbone, set_norm_momentum
 from xmkeras.models.text import text_encoder
@@ -86,6 +88,9 @@ def build_towers(
     image_width: float = 1.0,
     image_weights: str = "none",
     embedding_dim: int = 512,
+    bert: Bert | None = None,
+    bert_frozen_layers: int = -1,
+    bert_dropout: float = 0.1,
     word_dim: int = 512,
     lstm_units: int = 512,
     dropout: float = 0.0,
@@ -107,6 +112,8 @@ def build_towers(
         image_size: height and width in pixels.
         image_tower: see `xmkeras.models.image.image_backbone`, as for `image_width` and `image_weights`.
         embedding_dim: size d of the joint embedding.
+        bert: the text tower reads BERT's token vectors instead of word vectors, of which the options then count for
+            nothing; see `xmkeras.models.bert_text.bert_text_encoder`, as for `bert_frozen_layers` and `bert_dropout`.
         image_dropout: share of the pooled image features dropped in training.
         norm_momentum: of the statistics of every batch norm, those of the image backbone included.
         seed: of the dropouts; initial weights follow `keras.utils.set_random_seed`.
@@ -119,24 +126,32 @@ def build_towers(
     backbone = image_backbone(image_tower, image_size=image_size, width=image_width, weights=image_weights)
     set_norm_momentum(backbone, norm_momentum)
     norm = {"norm_momentum": norm_momentum, "norm_epsilon": norm_epsilon}
-    features = backbone.output_shape[-1]
-    return Towers(
-        image_backbone=backbone,
-        image_head=image_head(features, embedding_dim, dropout=image_dropout, seed=seed, **norm),
-        text_encoder=text_encoder(
+    common: dict[str, Any] = {
+        "lstm_units": lstm_units,
+        "embedding_dim": embedding_dim,
+        "dropout": dropout,
+        "word_dropout": word_dropout,
+        "pooling": pooling,
+        "zero_pad_compat": zero_pad_compat,
+        "seed": seed,
+        **norm,
+    }
+    # The head before the text encoder: initial weights are drawn in this order.
+    head = image_head(backbone.output_shape[-1], embedding_dim, dropout=image_dropout, seed=seed, **norm)
+    if bert is not None:
+        text = bert_text_encoder(bert, bert_frozen_layers=bert_frozen_layers, bert_dropout=bert_dropout, **common)
+    else:
+        text = text_encoder(
             tokenizer.vocabulary_size,
             word_dim=word_dim,
-            lstm_units=lstm_units,
-            embedding_dim=embedding_dim,
-            dropout=dropout,
-            word_dropout=word_dropout,
-            pooling=pooling,
-            zero_pad_compat=zero_pad_compat,
             word_vectors=word_vectors,
             train_word_vectors=train_word_vectors,
             word_scale=word_scale,
-            seed=seed,
-            **norm,
-        ),
+            **common,
+        )
+    return Towers(
+        image_backbone=backbone,
+        image_head=head,
+        text_encoder=text,
         tokenizer=tokenizer,
     )
