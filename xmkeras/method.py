@@ -28,12 +28,15 @@ class Phase:
         losses: `(outputs, batch) -> {name: scalar}`; their sum is minimised.
         variables: regular expression on the names of `Method.named_variables` that this phase updates.
         every: the phase runs at each step whose number divides by it.
+        detached: the losses send no gradient into the towers. Such a phase comes first in a step, whatever its place,
+            and shares the embeddings of the next one that trains the towers instead of a pass of its own.
     """
 
     name: str
     losses: Callable[[Outputs, Batch], Losses]
     variables: str = ".*"
     every: int = 1
+    detached: bool = False
 
 
 class Method(abc.ABC):
@@ -95,6 +98,14 @@ class Method(abc.ABC):
     def phases(self) -> tuple[Phase, ...]:
         """The updates of one step; one joint update unless a method alternates."""
         return (Phase("joint", self.losses),)
+
+    def gauges(self, outputs: Outputs, batch: Batch) -> Losses:
+        """Scalars of a step that are shown and not minimised; a slash in a name keeps it off the progress line."""
+        return {}
+
+    def warning(self, step: int, numbers: Mapping[str, float]) -> str:
+        """What a person should know of the numbers logged at a step, "" for nothing; called at each log."""
+        return ""
 
     def set_progress(self, progress: float) -> None:  # noqa: B027 - most methods have no schedule of their own
         """Called before each step with the share of the run that is done, 0 to 1; schedules of a method follow it."""

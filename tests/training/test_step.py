@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.toy import Alternating, Batches, Distance, method
+from tests.training.toy import Adversary, Alternating, Batches, Distance, method
 from xmkeras.method import Method
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
 from xmkeras.training.step import LossScale, TrainStep
@@ -94,3 +96,39 @@ def test_rows_that_are_not_finite_are_told():
     results = _step(method(Distance))(Batches(nan_at=0).batch(0), 0)
     assert results["finite_rows"].numpy().tolist() == [True, True, False, True, True, True]
     assert not np.isfinite(float(results["loss"]))
+
+
+def _adversary_step(subject: Adversary) -> TrainStep:
+    named = subject.named_variables()
+    optimizers = {}
+    for phase in subject.phases():
+        own = {n: v for n, v in named.items() if re.fullmatch(phase.variables, n)}
+        optimizers[phase.name] = GroupedOptimizer(own, (), Defaults("sgd", RATE, momentum=0.0), name=phase.name)
+        optimizers[phase.name].set_rate(RATE)
+    return TrainStep(subject, optimizers, tf.distribute.get_strategy())
+
+
+def test_a_detached_phase_comes_first_and_shares_the_embeddings():
+    subject, batch = method(Adversary), Batches().batch(0)
+    assert isinstance(subject, Adversary)
+    before = _values(subject)
+    embeddings = subject.outputs(batch, training=True)["image"].numpy()
+    subject.passes = 0
+    results = _adversary_step(subject)(batch, 0)
+    assert subject.passes == 1
+    after = _values(subject)
+    kernel, bias = before["heads/judge/kernel"], before["heads/judge/bias"]
+    error = embeddings @ kernel + bias - 1
+    np.testing.assert_allclose(results["judge"], np.mean(error**2), rtol=1e-5)
+    kernel = kernel - RATE * embeddings.T @ (2 * error / len(error))
+    np.testing.assert_allclose(after["heads/judge/kernel"], kernel, rtol=1e-4)
+    # The towers meet the head as it is after its update.
+    judged = np.mean(embeddings @ kernel + after["heads/judge/bias"])
+    np.testing.assert_allclose(results["judged"], judged, rtol=1e-4)
+    assert float(results["loss"]) == pytest.approx(float(results["judge"] + results["judged"] + results["distance"]))
+    assert not np.array_equal(after["image_head/out/kernel"], before["image_head/out/kernel"])
+
+
+def test_gauges_are_results_that_nothing_minimises():
+    subject, batch = method(Adversary), Batches().batch(0)
+    assert float(_adversary_step(subject)(batch, 0)["gap/rows"]) == 6

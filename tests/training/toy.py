@@ -53,6 +53,37 @@ class Alternating(Distance):
         )
 
 
+class Adversary(Distance):
+    """The towers' distance, and a head that tells the two embeddings apart before each update of the towers."""
+
+    passes = 0
+
+    def __init__(self, towers: Towers, params: Any, num_labels: int):
+        super().__init__(towers, params, num_labels)
+        self.add_head("judge", keras.layers.Dense(1, name="judge"), None, 3)
+
+    def outputs(self, *arguments: Any, **options: Any) -> Outputs:
+        self.passes += 1
+        return super().outputs(*arguments, **options)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("towers", self.losses, "(?!heads).*"),
+            Phase("judge", self.judge, "heads/judge/.*", detached=True),
+        )
+
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        judged = self.heads["judge"](outputs["image"])
+        return {**super().losses(outputs, batch), "judged": keras.ops.mean(judged)}
+
+    def judge(self, outputs: Outputs, batch: Batch) -> Losses:
+        judged = self.heads["judge"](keras.ops.stop_gradient(outputs["image"]))
+        return {"judge": keras.ops.mean(keras.ops.square(judged - 1.0))}
+
+    def gauges(self, outputs: Outputs, batch: Batch) -> Losses:
+        return {"gap/rows": keras.ops.cast(keras.ops.shape(batch["label"])[0], "float32")}
+
+
 def method(kind: type[Method] = Distance, seed: int = 0, **options: Any) -> Method:
     keras.utils.set_random_seed(seed)
     return kind(towers(**options), Distance.Params(), 4)

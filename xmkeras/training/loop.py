@@ -253,6 +253,8 @@ class Trainer:
         for optimizer in optimizers.values():
             scalars |= {f"rate/{name}": rate for name, rate in optimizer.rates().items()}
         self._monitor.log(step, scalars)
+        if warning := self.method.warning(step, scalars):
+            self._monitor.note(warning)
 
     def _explain_nan(self, step: int, results: dict[str, tf.Tensor], rows: Any) -> str:
         terms = [name for name, value in results.items() if value.shape.rank == 0 and not np.isfinite(float(value))]

@@ -79,9 +79,9 @@ class TrainStep:
         """Updates the variables with one global batch and returns what the monitor shows.
 
         Returns:
-            Scalars: each loss term, `loss` (their sum over the phases), `gradient_norm`, `image_norm` and
-            `text_norm` (mean length of the embeddings); and `finite_rows`, (B,) bool, whether the embeddings of a
-            row are finite.
+            Scalars: each loss term, `loss` (their sum over the phases), `gradient_norm`, the gauges of the method,
+            `image_norm` and `text_norm` (mean length of the embeddings); and `finite_rows`, (B,) bool, whether the
+            embeddings of a row are finite.
         """
         active = tuple(phase for phase in self._phases if step % phase.every == 0)
         key = tuple(phase.name for phase in active)
@@ -102,15 +102,18 @@ class TrainStep:
         return results
 
     def _replica_step(self, batch: Batch, phases: tuple[Phase, ...]) -> dict[str, tf.Tensor]:
+        heads = tuple(phase for phase in phases if phase.detached)
+        towers = tuple(phase for phase in phases if not phase.detached) or heads[-1:]
         results: dict[str, tf.Tensor] = {}
-        totals, norms = [], []
-        for phase in phases:
-            outputs, losses, norm = self._update(batch, phase)
-            results.update(losses)
-            totals.append(tf.add_n(list(losses.values())))
-            norms.append(norm)
+        totals: list[tf.Tensor] = []
+        norms: list[tf.Tensor] = []
+        for number, phase in enumerate(towers):
+            before = tuple(head for head in heads if head is not phase) if number == 0 else ()
+            outputs, whole = self._update(batch, phase, before, results, totals, norms)
         results["loss"] = tf.add_n(totals)
         results["gradient_norm"] = tf.linalg.global_norm(norms)
+        gauges = self._method.gauges(outputs, whole)
+        results.update({name: tf.cast(value, tf.float32) for name, value in gauges.items()})
         rows_finite = []
         for side in ("image", "text"):
             results[f"{side}_norm"] = tf.reduce_mean(tf.norm(outputs[side], axis=-1))
@@ -118,21 +121,44 @@ class TrainStep:
         results["finite_rows"] = tf.logical_and(*rows_finite)
         return results
 
-    def _update(self, batch: Batch, phase: Phase) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
-        optimizer = self._optimizers[phase.name]
-        variables = optimizer.trainable
+    def _update(
+        self,
+        batch: Batch,
+        phase: Phase,
+        before: tuple[Phase, ...],
+        results: dict[str, tf.Tensor],
+        totals: list[tf.Tensor],
+        norms: list[tf.Tensor],
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Embeds the batch, then runs the detached phases `before` and `phase`; returns embeddings and batch, gathered.
+
+        Adds loss terms to `results`, and their sum and the gradient's norm of each phase to `totals` and `norms`.
+        """
         with tf.GradientTape() as tape:
             outputs = self._method.outputs(batch, training=True, embed_images=self._embed_images)
             outputs = replicas.gather(outputs)
             whole = replicas.gather({name: batch[name] for name in _GLOBAL_KEYS})
+        for one, own in (*((head, tf.GradientTape()) for head in before), (phase, tape)):
+            losses, norm = self._minimise(one, own, outputs, whole)
+            results.update(losses)
+            totals.append(tf.add_n(list(losses.values())))
+            norms.append(norm)
+        return outputs, whole
+
+    def _minimise(
+        self, phase: Phase, tape: tf.GradientTape, outputs: dict[str, tf.Tensor], whole: dict[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """One update of a phase's variables; the losses and the norm of their gradient."""
+        optimizer = self._optimizers[phase.name]
+        with tape:
             losses = {name: tf.cast(value, tf.float32) for name, value in phase.losses(outputs, whole).items()}
             total = tf.add_n(list(losses.values())) / replicas.replicas_in_context()
             if self._loss_scale is not None:
                 total *= self._loss_scale.scale
-        gradients = tape.gradient(total, {name: variable.value for name, variable in variables.items()})
+        gradients = tape.gradient(total, {name: variable.value for name, variable in optimizer.trainable.items()})
         gradients, norm = self._normalise(optimizer.check(gradients))
         optimizer.apply(gradients)
-        return outputs, losses, norm
+        return losses, norm
 
     def _normalise(self, gradients: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Unscales and clips by the norm of the whole batch's gradient, of which each replica holds a share."""
