@@ -50,10 +50,10 @@ Baseline = Callable[[Part, Part, Settings], tuple[np.ndarray, np.ndarray]]
 
 
 def scaled(train: np.ndarray, other: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
-    """Both with the statistics of the first: "none", "standardize", or "sqrt" (Hellinger)."""
-    if how == "sqrt":
-        return np.sqrt(np.maximum(train, 0)), np.sqrt(np.maximum(other, 0))
-    if how == "none":
+    """Both with the statistics of the first: "none", "standardize", "sqrt" (Hellinger), or both."""
+    if "sqrt" in how:
+        train, other = np.sqrt(np.maximum(train, 0)), np.sqrt(np.maximum(other, 0))
+    if "standardize" not in how:
         return train, other
     scaler = StandardScaler().fit(train)
     return scaler.transform(train), scaler.transform(other)
@@ -148,7 +148,8 @@ def baselines(train: Part) -> dict[str, tuple[Baseline, list[Settings]]]:
         ),
         "PLS": (pls, grid(dimension=dimensions)),
         "semantic matching, logistic": (
-            semantic_matching, grid(classifier=["logistic"], scale=scales, C=[0.01, 0.1, 1.0, 10.0]),
+            semantic_matching,
+            grid(classifier=["logistic"], scale=[*scales, "sqrt, standardize"], C=[0.01, 0.1, 1.0, 10.0]),
         ),
         "semantic matching, RBF-SVM": (semantic_matching, grid(classifier=["svm"], scale=scales, C=[1.0, 10.0])),
         "the same, centred": (
