@@ -17,7 +17,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "cmpm_cmpc": ("--method=cmpm", "--cmpm.classifier=cmpc"),
     # The adversary is on from the first step, and both phases run in every step.
     "daml": ("--method=daml", "--daml.schedule=constant", "--daml.sigma=0.1", "--daml.head_every=1"),
+    "timam": ("--method=timam",),
 }
+# Further cases of what depends on the towers; `test_methods.py` gives them a BERT of a few thousand weights.
+WITH_BERT: dict[str, tuple[str, ...]] = {"timam_bert": ("--method=timam", "--text_tower=bert")}
 
 # Towers small enough that a case takes seconds; widths and sizes only, nothing that changes how a method works.
 SMALL = (

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
 from tests.conftest import ROOT
+from tests.models.tiny_bert import write_hugging_face
 from xmkeras import flags, jobs
 from xmkeras.method import Batch
 from xmkeras.run import RunDirectory
@@ -23,6 +24,7 @@ def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: 
     table = write_pairs(tmp_path / "pairs", images=16, splits=("train", "validation"))
     # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
     replaced = [*SMALL, "--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
+    replaced.append(f"--bert={write_hugging_face(tmp_path / 'bert')}")
     take = TrainStep.__call__
 
     def take_and_interrupt(self: TrainStep, batch: Batch, step: int):

@@ -13,7 +13,7 @@ from xmkeras.models.bert import Bert, BertConfig
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = ("a", "painted", "red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "circle", "square")
 VOCABULARY = (*SPECIAL, *WORDS, "un", "##aff", "##able")
-CONFIG = BertConfig(len(VOCABULARY), layers=2, heads=2, width=8, inner=16, positions=64)
+CONFIG = BertConfig(len(VOCABULARY), layers=2, heads=2, width=32, inner=64, positions=64)
 
 
 def tiny_bert() -> Bert:
@@ -40,7 +40,7 @@ def hugging_face_tensors(prefix: str = "", norm: tuple[str, str] = ("weight", "b
             shapes |= {f"{place}.{name}.weight": size, f"{place}.{name}.bias": size[:1]}
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
             shapes |= {f"{place}.{name}.{end}": (width,) for end in norm}
-    return {prefix + name: generator.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    return {prefix + name: generator.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def write_safetensors(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
