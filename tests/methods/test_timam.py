@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import ROOT
+from tests.models.tiny_bert import write_hugging_face
+from xmkeras.data.wordpiece import WordPieceTokenizer
 from xmkeras.errors import UserError
 from xmkeras.losses import classification, modality
 from xmkeras.losses.cmpm import cmpm_terms
 from xmkeras.methods.timam import METHOD, Timam
+from xmkeras.models.bert_weights import load_bert
 from xmkeras.models.features import FeatureInputs, build_feature_towers
+from xmkeras.models.towers import build_towers
+from xmkeras.training.freezing import Freezer
+from xmkeras.training.groups import parse_stage
 
 VECTORS = json.loads((pathlib.Path(__file__).parents[1] / "vectors.json").read_text())["timam_discriminator"]
 
@@ -267,3 +274,24 @@ def test_options_out_of_range_are_explained(params, words):
     with pytest.raises(UserError) as error:
         Timam.Params(**params)
     assert words in str(error.value)
+
+
+def test_a_stage_that_freezes_bert_stops_its_dropout(tmp_path):
+    """The first stage of the flagfiles; the class weights and the rest of the text tower go on."""
+    stage = next(line for line in (ROOT / "flags/methods/timam.cfg").read_text().splitlines() if "frozen=" in line)
+    bert = load_bert(str(write_hugging_face(tmp_path)))
+    tokenizer = WordPieceTokenizer(bert.vocabulary)
+    options = {"image_size": (32, 32), "image_width": 0.25, "embedding_dim": 4, "lstm_units": 3}
+    towers = build_towers(tokenizer=tokenizer, bert=bert, bert_dropout=0.5, **options)
+    method = Timam(towers, Timam.Params(), 3)
+    freezer, ids = Freezer(method), tokenizer(["a red circle", "square"])
+    text = towers.text_encoder
+    states = keras.Model(text.input, text.get_layer("bert_layer_1").output)
+    freezer.freeze(parse_stage(stage.removeprefix("--stage=")).frozen)
+    np.testing.assert_allclose(states(ids, training=True), states(ids), atol=1e-6)
+    trained = {name for name, variable in method.named_variables().items() if variable.trainable}
+    assert not [name for name in trained if name.startswith("text_encoder/bert_")]
+    assert {"text_encoder/joint_projection/kernel", "heads/identity/kernel"} <= trained
+    freezer.freeze(())
+    assert np.abs(states(ids, training=True) - states(ids)).max() > 0.1
+    assert text.get_layer("bert_embeddings").words.trainable

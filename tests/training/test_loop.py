@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.toy import Batches, method
+from tests.training.toy import Batches, Distance, method
 from xmkeras.config import TrainConfig
 from xmkeras.errors import UserError
 from xmkeras.training.checkpoints import Checkpoints
@@ -141,3 +141,13 @@ def test_broken_rows_travel_with_the_checkpoint(tmp_path: pathlib.Path):
     latest = Checkpoints(tmp_path / "checkpoints").latest()
     assert latest is not None
     assert latest.state["bad_rows"] == [7, 9]
+
+
+def test_a_methods_warning_is_printed(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]):
+    class Worried(Distance):
+        def warning(self, step: int, numbers: Mapping[str, float]) -> str:
+            return f"Step {step} lost {numbers['loss']:.3f}." if step == 2 else ""
+
+    _run(tmp_path, "steps=3", subject=method(Worried))
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("Step 2 lost") for line in lines) == 1
