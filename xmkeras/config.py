@@ -72,6 +72,9 @@ class ModelConfig:
     )
     bert_dropout: float = option(0.1, "dropout inside BERT, where it is trained")
     embedding_dim: int = option(512, "dimension of the joint embedding")
+    joint_norm: str = option(
+        "batch", "norm that ends the towers over images and texts; none: a dense layer ends them", ("batch", "none")
+    )
     word_dim: int = option(512, "dimension of word embeddings")
     lstm_units: int = option(512, "units of the text LSTM a direction")
     pooling: str = option("max", "pooling of the text over time", ("max", "mean", "max_mean", "last"))

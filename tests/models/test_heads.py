@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from xmkeras.errors import UserError
 from xmkeras.models.heads import image_head
 
 
@@ -35,3 +37,17 @@ def test_variables_have_fixed_names_and_no_bias():
         "joint_norm/moving_mean",
         "joint_norm/moving_variance",
     ]
+
+
+def test_without_a_norm_it_is_a_dense_layer():
+    head = image_head(3, 2, joint_norm="none")
+    assert [v.path for v in head.variables] == ["joint_projection/kernel", "joint_projection/bias"]
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("f4")
+    want = x @ head.get_layer("joint_projection").kernel.numpy()
+    for training in (True, False):
+        np.testing.assert_allclose(head(x, training=training).numpy(), want, atol=1e-6)
+
+
+def test_an_unknown_norm_is_explained():
+    with pytest.raises(UserError, match="--joint_norm=layer is not known"):
+        image_head(3, 2, joint_norm="layer")

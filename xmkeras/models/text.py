@@ -30,6 +30,7 @@ def text_encoder(
     word_dropout: float = 0.0,
     pooling: str = "max",
     zero_pad_compat: bool = False,
+    joint_norm: str = "batch",
     word_vectors: np.ndarray | None = None,
     train_word_vectors: bool = True,
     word_scale: float = 0.0,
@@ -53,6 +54,7 @@ def text_encoder(
         train_word_vectors: False keeps the word vectors as they are.
         word_scale: standard deviation of random word vectors; 0 takes Glorot's uniform ones, as the official release
             does, which are so small that the first hundreds of steps only make them grow.
+        joint_norm: of the joint embedding: "batch", or "none" for a plain dense layer.
         norm_momentum: of the joint embedding's batch statistics.
         norm_epsilon: added to their variance.
         seed: of the dropouts.
@@ -76,6 +78,7 @@ def text_encoder(
         dropout=dropout,
         pooling=pooling,
         zero_pad_compat=zero_pad_compat,
+        joint_norm=joint_norm,
         norm_momentum=norm_momentum,
         norm_epsilon=norm_epsilon,
         seed=seed,
@@ -92,6 +95,7 @@ def sequence_embedding(
     dropout: float = 0.0,
     pooling: str = "max",
     zero_pad_compat: bool = False,
+    joint_norm: str = "batch",
     norm_momentum: float = 0.99,
     norm_epsilon: float = 1e-3,
     seed: int = 0,
@@ -106,7 +110,8 @@ def sequence_embedding(
         x = keras.layers.Bidirectional(lstm, name="bidirectional")(x, mask=mask)
         x = Dropout(dropout, seed=seed + 3, name="output_dropout")(x) if dropout else x
     x = _pool(x, mask, pooling, zero_pad_compat)
-    return joint_embedding(x, embedding_dim, norm_momentum=norm_momentum, norm_epsilon=norm_epsilon)
+    momentum, epsilon = norm_momentum, norm_epsilon
+    return joint_embedding(x, embedding_dim, norm=joint_norm, norm_momentum=momentum, norm_epsilon=epsilon)
 
 
 def check_pooling(pooling: str, lstm_units: int) -> None:

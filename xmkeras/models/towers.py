@@ -101,6 +101,7 @@ def build_towers(
     word_vectors: np.ndarray | None = None,
     train_word_vectors: bool = True,
     word_scale: float = 0.0,
+    joint_norm: str = "batch",
     norm_momentum: float = 0.99,
     norm_epsilon: float = 1e-3,
     seed: int = 0,
@@ -115,6 +116,7 @@ def build_towers(
         bert: the text tower reads BERT's token vectors instead of word vectors, of which the options then count for
             nothing; see `xmkeras.models.bert_text.bert_text_encoder`, as for `bert_frozen_layers` and `bert_dropout`.
         image_dropout: share of the pooled image features dropped in training.
+        joint_norm: what ends both towers: "batch" for batch norm, "none" for a dense layer alone.
         norm_momentum: of the statistics of every batch norm, those of the image backbone included.
         seed: of the dropouts; initial weights follow `keras.utils.set_random_seed`.
 
@@ -125,7 +127,11 @@ def build_towers(
     """
     backbone = image_backbone(image_tower, image_size=image_size, width=image_width, weights=image_weights)
     set_norm_momentum(backbone, norm_momentum)
-    norm = {"norm_momentum": norm_momentum, "norm_epsilon": norm_epsilon}
+    norm: dict[str, Any] = {
+        "joint_norm": joint_norm,
+        "norm_momentum": norm_momentum,
+        "norm_epsilon": norm_epsilon,
+    }
     common: dict[str, Any] = {
         "lstm_units": lstm_units,
         "embedding_dim": embedding_dim,
