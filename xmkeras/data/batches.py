@@ -187,7 +187,7 @@ class TrainingBatches:
         return in_graph
 
     def _read(self, example: Batch) -> Batch:
-        return {**example, "image": _read_image(self._table, example["row"])}
+        return {**example, "image": self._table.read_image(example["row"])}
 
     def _decode(self, example: Batch) -> Batch:
         seed = tf.stack([tf.constant(self._seed, tf.int64), example["position"]])
@@ -220,7 +220,7 @@ class TrainingBatches:
             return "it could not be read when the features were made." if np.isnan(self._features[row]).any() else ""
         try:
             # Eagerly: a compiled function would bury the message in its graph's.
-            images.load(_read_image(self._table, tf.constant(row, tf.int64)), self._image_size)
+            images.load(self._table.read_image(tf.constant(row, tf.int64)), self._image_size)
         except tf.errors.OpError as error:
             text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\].*|assertion failed: ", "", error.message.split("\n")[0])
             return text.strip(" []'")
@@ -258,7 +258,7 @@ def image_batches(
 
     @_graph
     def read(row: tf.Tensor) -> Batch:
-        return {"image": _read_image(table, row), "row": row}
+        return {"image": table.read_image(row), "row": row}
 
     @_graph
     def decode(example: Batch) -> Batch:
@@ -316,13 +316,6 @@ def _loader(size: images.Size, augmentation: images.Augmentation) -> Callable[[t
         return images.load_augmented(data, size, augmentation, seed)
 
     return load
-
-
-def _read_image(table: RowTable, row: tf.Tensor) -> tf.Tensor:
-    """The encoded image of a row, int64 scalar -> string scalar."""
-    if table.image_paths is not None:
-        return table.read_image(row)
-    return tf.ensure_shape(_python(table.read_bytes, [row], tf.string), ())
 
 
 def _options() -> tf.data.Options:

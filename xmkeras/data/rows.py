@@ -163,7 +163,8 @@ class RowTable:
             return tf.io.read_file(tf.gather(self._path_tensor, index))
         if self.encoded is None:
             raise UserError(f"The data set {self.name} holds feature vectors, not images that could be read.")
-        data = tf.numpy_function(self.read_bytes, [index], tf.string)
+        # Pure, and declared so: one stateful op would cost a deterministic pipeline all of its parallelism.
+        data = tf.numpy_function(self.read_bytes, [index], tf.string, stateful=False)
         return tf.ensure_shape(data, ())
 
     def read_bytes(self, row: int) -> bytes:
