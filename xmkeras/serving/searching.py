@@ -113,10 +113,7 @@ def write_page(path: str, found: Sequence[Found], gallery: Gallery, *, credit: s
         )
         for one in found
     ]
-    try:
-        page.write_search_page(path, searches, credit=credit or gallery.credit)
-    except OSError as error:
-        raise UserError(f"Cannot write the page {path}: {error.strerror}; choose another --html.") from error
+    page.write_search_page(path, searches, credit=credit or gallery.credit)
 
 
 def _read(path: str) -> bytes:
