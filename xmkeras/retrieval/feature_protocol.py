@@ -7,7 +7,7 @@ import numpy as np
 from xmkeras.retrieval.class_protocols import acmr, mean_average_precision
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.protocols import WAYS
-from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.scores import Score, turned
 from xmkeras.retrieval.tally import Ties
 
 SCOPE = 100
@@ -36,9 +36,8 @@ def feature_protocol(
     random = [EmbeddingSet(s.ids, s.labels, noise.normal(size=(len(s), 8)).astype(np.float32)) for s in (images, texts)]
     curves: dict[str, np.ndarray] = {}
     for prefix, (pictures, words), by in (("", (images, texts), score), ("chance/", random, None)):
-        turned = (lambda left, right: np.asarray(score(right, left)).T) if callable(score) and not prefix else by
         for way, queries, gallery, how in (
-            ("text_to_image", words, pictures, turned),
+            ("text_to_image", words, pictures, turned(by)),
             ("image_to_text", pictures, words, by),
         ):
             figures, curve = acmr(queries, gallery, k=50, scope=SCOPE, ties=ties, score=how or "cosine")

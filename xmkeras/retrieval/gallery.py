@@ -12,7 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.plots import INK, LINE, MUTED, PAPER, RIGHT, WRONG, figure_pixels, new_figure
 from xmkeras.retrieval.ranking import top_k
-from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.scores import Score, turned
 
 Thumbnail = Callable[[str], np.ndarray]
 
@@ -190,8 +190,7 @@ def query_gallery_figure(
     """
     asked = np.isin(texts.ids, images.ids) if relevance == "id" else np.isin(texts.labels, images.labels)
     places = np.random.default_rng(seed).permutation(np.flatnonzero(asked))[:rows]
-    turned = (lambda left, right: np.asarray(score(right, left)).T) if callable(score) else score
-    found = answer(texts, images, places, ranks, k=k, relevance=relevance, score=turned)
+    found = answer(texts, images, places, ranks, k=k, relevance=relevance, score=turned(score))
     return figure_pixels(text_query_figure({"": found}, captions, images.ids, thumbnail, credit=credit))
 
 

@@ -13,7 +13,7 @@ from xmkeras.files import write_atomically
 from xmkeras.retrieval import gallery, plots
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.protocols import BothWays
-from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.scores import Score, turned
 from xmkeras.retrieval.tables import format_table, markdown_table, write_eval
 
 __all__ = ["Picture", "Section", "format_table", "markdown_table", "write_eval", "write_report"]
@@ -78,9 +78,8 @@ def write_report(
             report.picture(*picture)
     if thumbnail is None:
         return report.write()
-    turned = (lambda left, right: np.asarray(score(right, left)).T) if callable(score) else score
-    asked = ranked.text_relevant > 0
-    found = _sections(texts, images, ranked.text_to_image, asked, examples, k=k, relevance=relevance, score=turned)
+    asked, by_texts = ranked.text_relevant > 0, turned(score)
+    found = _sections(texts, images, ranked.text_to_image, asked, examples, k=k, relevance=relevance, score=by_texts)
     report.add("## Texts and the images they found")
     report.picture(
         "text_to_image",
