@@ -34,7 +34,7 @@ from xmkeras.stage_features import stage_features
 from xmkeras.training.checkpoints import Checkpoints, restore
 from xmkeras.training.loop import Result, Trainer
 from xmkeras.training.monitor import Monitor
-from xmkeras.training.strategy import make_strategy
+from xmkeras.training.strategy import make_strategy, set_threads
 from xmkeras.validation import Validation
 
 
@@ -44,6 +44,7 @@ def train(config: Config, run: RunDirectory) -> Result:
     Raises:
         UserError: data, flags, devices or the run directory do not fit, a loss is not finite, or the disk is full.
     """
+    set_threads(config.train.intra_op_threads)
     strategy = make_strategy(config.train.devices)
     _seed(config, config.train.precision)
     table = assembly.load_table(config)

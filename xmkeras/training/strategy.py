@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from xmkeras.errors import UserError
 
@@ -39,6 +40,16 @@ def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
     if wanted <= 1:
         return tf.distribute.OneDeviceStrategy("/gpu:0") if wanted else tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in range(wanted)])
+
+
+def set_threads(intra_op_threads: int) -> None:
+    """Lets one operation use so many threads; 0 leaves that to TensorFlow. To be called before anything is computed."""
+    if not intra_op_threads or tf.config.threading.get_intra_op_parallelism_threads() == intra_op_threads:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+    except RuntimeError:
+        logging.warning("TensorFlow runs already in this process: --intra_op_threads changes nothing.")
 
 
 def _positive(text: str, devices: str) -> int:
