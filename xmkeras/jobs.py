@@ -32,7 +32,8 @@ from xmkeras.serving.feature_export import export_feature_model
 from xmkeras.serving.saved_model import export_saved_model
 from xmkeras.stage_features import stage_features
 from xmkeras.training.checkpoints import Checkpoints, restore
-from xmkeras.training.loop import Result, Trainer
+from xmkeras.training.groups import Stage
+from xmkeras.training.loop import Batches, Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy, set_threads
 from xmkeras.validation import Validation
@@ -70,17 +71,22 @@ def _train(
             set_synchronized(part, True)
     steps_per_epoch = assembly.steps_per_epoch(config, rows)
     with Monitor(run.path, batch_size=config.train.batch_size, steps_per_epoch=steps_per_epoch) as monitor:
-        validation = None
+        evaluator, validation = None, None
         if "validation" in table.split_names:
             evaluator = Evaluator(config, table.split("validation"), method, run.embeddings("validation"))
             validation = Validation(evaluator, monitor)
+
+        def batches_of(stage: Stage, bad_rows: Sequence[int]) -> Batches:
+            features = stage_features(config, run, rows, method, None if evaluator is None else evaluator.table)
+            if evaluator is not None:
+                evaluator.read_captions(features.tokens)
+            return assembly.batches_of(config, rows, method, features.images, bad_rows, tokens=features.tokens)
+
         trainer = Trainer(
             method,
             assembly.stages_of(config),
             steps_per_epoch=steps_per_epoch,
-            batches_of=lambda stage, bad_rows: assembly.batches_of(
-                config, rows, method, stage_features(config, run, rows, method), bad_rows
-            ),
+            batches_of=batches_of,
             evaluate=validation,
             options=config.train,
             strategy=strategy,
@@ -162,15 +168,24 @@ def evaluate(
 
 
 def export(
-    config: Config, run: RunDirectory, gallery: str = "none", *, top_k: int = 10, output: str = ""
+    config: Config,
+    run: RunDirectory,
+    gallery: str = "none",
+    *,
+    top_k: int = 10,
+    output: str = "",
+    tokenizer: str = "core",
 ) -> pathlib.Path:
     """Writes `saved_model/1` of a trained run, with the images of split `gallery` packed for search.
+
+    `tokenizer` is "core" or "tf_text", see `xmkeras.serving.saved_model.export_saved_model`.
 
     Returns:
         The folder of the SavedModel.
 
     Raises:
-        UserError: the run has no checkpoint, the gallery's data are missing, or the disk is full.
+        UserError: the run has no checkpoint, the gallery's data are missing, the tokenizer cannot be had, or the disk
+            is full.
     """
     method, _ = load_method(config, run)
     packed, texts, files = None, None, {}
@@ -201,6 +216,7 @@ def export(
         gallery_files=files,
         top_k=top_k,
         credit=run.credit(),
+        tokenizer=tokenizer,
     )
 
 

@@ -73,7 +73,10 @@ class Method(abc.ABC):
         return self.towers.image(batch["image"], training=training)
 
     def embed_texts(self, batch: Batch, training: bool) -> Tensor:
-        """Text embeddings (B, d) of token ids `text` (B, L), or of `text_features` (B, t)."""
+        """Text embeddings (B, d) of token ids `text` (B, L), of BERT's cached vectors of the tokens, or of
+        `text_features` (B, t)."""
+        if "text_tokens" in batch:
+            return self.towers.encode_text_tokens(batch["text_tokens"], batch["text_mask"], training=training)
         if "text_features" in batch:
             return self.towers.text_encoder(batch["text_features"], training=training)
         return self.towers.text_encoder(batch["text"], training=training)

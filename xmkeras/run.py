@@ -24,6 +24,7 @@ from xmkeras.flags import to_flagfile
 # These may differ when a run continues: they change its length, its reports or where it runs, not what a step computes.
 _FREE = frozenset(
     {"run", "steps", "epochs", "resume", "log_every", "save_every", "devices", "data_dir", "image_root", "table"}
+    | {"feature_dir"}
 )
 _PACKAGES = ("tensorflow", "keras", "keras-hub", "numpy", "pandas", "scikit-learn", "faiss-cpu", "tensorflow-datasets")
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.models.tiny_bert import CONFIG, VOCABULARY, hugging_face_tensors, write_hugging_face, write_safetensors
 from xmkeras.errors import UserError
+from xmkeras.files import read_safetensors
 from xmkeras.models.bert import bert_encoder
-from xmkeras.models.bert_weights import load_bert, read_safetensors
+from xmkeras.models.bert_weights import load_bert
 
 IDS = np.array([[2, 5, 7, 16, 3, 0, 0, 0], [2, 9, 3, 0, 0, 0, 0, 0]], np.int32)
 

@@ -10,47 +10,46 @@ import pytest
 from xmkeras.errors import UserError
 from xmkeras.training.feature_cache import cached_features
 
-IMAGES = np.arange(5 * 2 * 2 * 3, dtype=np.float32).reshape(5, 2, 2, 3)
+VALUES = np.arange(15, dtype=np.float32).reshape(5, 3)
 
 
-def _encode(images: np.ndarray) -> np.ndarray:
-    return np.asarray(images).mean(axis=(1, 2))
-
-
-def _batches(calls: list[int], rows=(0, 1, 2, 3, 4)):
+def _blocks(calls: list[int], rows=(0, 1, 2, 3, 4)):
     def make():
         calls.append(1)
         for part in (rows[:3], rows[3:]):
-            yield {"image": IMAGES[list(part)], "row": np.array(part)}
+            yield np.array(part), VALUES[list(part)]
 
     return make
 
 
-def test_computes_once_a_fingerprint(tmp_path: pathlib.Path):
+def test_computes_once_a_name_and_fingerprint(tmp_path: pathlib.Path):
     calls: list[int] = []
-    for fingerprint, count in (("a", 1), ("a", 1), ("b", 2)):
-        features = cached_features(tmp_path, fingerprint, _batches(calls), _encode, (5, 3))
-        np.testing.assert_allclose(features, _encode(IMAGES))
+    for name, fingerprint, count in (("x", "a", 1), ("x", "a", 1), ("x", "b", 2), ("y", "a", 3), ("x", "a", 3)):
+        features = cached_features(tmp_path, name, fingerprint, _blocks(calls), (5, 3))
+        np.testing.assert_array_equal(features, VALUES)
         assert len(calls) == count
+    assert isinstance(features, np.memmap)
 
 
-def test_views_and_missing_rows(tmp_path: pathlib.Path):
-    def batches():
-        yield {"image": np.stack([IMAGES[[0, 4]], IMAGES[[0, 4], :, ::-1] + 1], axis=1), "row": np.array([0, 4])}
+def test_rows_that_are_never_named_are_nan(tmp_path: pathlib.Path):
+    def blocks():
+        yield np.array([0, 4]), np.stack([VALUES[[0, 4]], VALUES[[0, 4]] + 1], axis=1)
 
-    features = cached_features(tmp_path, "a", batches, _encode, (5, 2, 3))
-    np.testing.assert_allclose(features[4, 1], _encode(IMAGES)[4] + 1)
+    features = cached_features(tmp_path, "x", "a", blocks, (5, 2, 3))
+    np.testing.assert_array_equal(features[4, 1], VALUES[4] + 1)
     assert np.isnan(features[1:4]).all()
 
 
-def test_a_failure_leaves_nothing_that_looks_complete(tmp_path: pathlib.Path):
-    def batches():
-        yield {"image": IMAGES[:2], "row": np.array([0, 1])}
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_nothing_that_looks_complete(tmp_path: pathlib.Path, error: BaseException):
+    def blocks():
+        yield np.array([0, 1]), VALUES[:2]
+        raise error
 
-    with pytest.raises(UserError, match="No space left"):
-        cached_features(tmp_path, "a", batches, _encode, (5, 3))
+    expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match="x cannot be written.*No space left" if expected is UserError else None):
+        cached_features(tmp_path, "x", "a", blocks, (5, 3))
+    assert not list(tmp_path.iterdir())
     calls: list[int] = []
-    features = cached_features(tmp_path, "a", _batches(calls), _encode, (5, 3))
+    np.testing.assert_array_equal(cached_features(tmp_path, "x", "a", _blocks(calls), (5, 3)), VALUES)
     assert calls
-    assert not np.isnan(features).any()

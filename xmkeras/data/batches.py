@@ -18,6 +18,7 @@ from absl import logging
 from xmkeras.data import images
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
+from xmkeras.data.token_vectors import TokenVectors
 from xmkeras.errors import UserError
 
 Batch = dict[str, tf.Tensor]
@@ -63,6 +64,7 @@ class TrainingBatches:
         max_bad_rows: more broken rows than this stop the run.
         features: float (rows, f), or (rows, views, f) of which a random view is taken each time, instead of
             images. NaN marks a row whose image could not be read.
+        tokens: the vectors that a frozen BERT makes of the captions, instead of token ids.
         on_bad_row: is told about each broken row in one sentence.
 
     Attributes:
@@ -80,6 +82,7 @@ class TrainingBatches:
         seed: int,
         max_bad_rows: int = 10,
         features: np.ndarray | None = None,
+        tokens: TokenVectors | None = None,
         on_bad_row: Callable[[str], None] = logging.warning,
     ):
         if features is not None and len(features) != len(table):
@@ -92,6 +95,7 @@ class TrainingBatches:
         self._seed = seed
         self._max_bad_rows = max_bad_rows
         self._features = features
+        self._tokens = tokens
         self._on_bad_row = on_bad_row
         self.bad_rows: list[int] = []
 
@@ -100,7 +104,8 @@ class TrainingBatches:
 
         Returns:
             Dataset of dicts: `image` float32 (B, H, W, 3) in 0..255, or `image_features` float32 (B, f);
-            `text` int32 (B, L); `label`, `image_id` (number of the distinct image) and `row` int64 (B,).
+            `text` int32 (B, L), or `text_tokens` float32 (B, L, f) and `text_mask` bool (B, L); `label`,
+            `image_id` (number of the distinct image) and `row` int64 (B,).
             It raises tf.errors.OpError at a step with a broken image; `iterate` goes past it.
         """
         dataset = tf.data.Dataset.range(start_step, _FOREVER).map(self._planner(tuple(self.bad_rows)))
@@ -143,8 +148,8 @@ class TrainingBatches:
         for at in np.flatnonzero(np.isin(rows, bad_rows)):
             rows[at] = self._sampler.replacement(int(rows[at]), bad_rows)
         captions = [self._table.captions[row] for row in rows]
-        texts = [own[number % len(own)].encode() for own, number in zip(captions, numbers, strict=True)]
-        columns = {"row": rows, "text": np.array(texts, object), "position": positions}
+        texts = [own[number % len(own)] for own, number in zip(captions, numbers, strict=True)]
+        columns = {"row": rows, "position": positions, **_text_columns(texts, self._tokens)}
         columns |= {"label": self._table.labels[rows], "image_id": self._table.image_index[rows]}
         if self._features is not None:
             columns["image_features"] = self._features_of(rows, step)
@@ -159,14 +164,8 @@ class TrainingBatches:
 
     def _planner(self, bad_rows: Sequence[int]) -> Callable[[tf.Tensor], Batch]:
         """`_plan` as a graph function of the step, which fails where the features of a row are missing."""
-        types = {
-            "row": tf.int64,
-            "text": tf.string,
-            "position": tf.int64,
-            "label": tf.int64,
-            "image_id": tf.int64,
-        }
-        shapes: dict[str, tuple[int, ...]] = {}
+        types = dict.fromkeys(("row", "position", "label", "image_id"), tf.int64) | _text_types(self._tokens)
+        shapes = _text_shapes(self._tokens)
         if self._features is not None:
             types["image_features"] = tf.float32
             shapes["image_features"] = (self._features.shape[-1],)
@@ -196,6 +195,8 @@ class TrainingBatches:
 
     def _finish(self, batch: Batch) -> Batch:
         kept = {name: column for name, column in batch.items() if name != "position"}
+        if self._tokens is not None:
+            return kept
         ids = tf.ensure_shape(self._tokenize(batch["text"]), (self._sampler.batch_size, None))
         return {**kept, "text": ids}
 
@@ -277,33 +278,54 @@ def image_batches(
     return dataset.ignore_errors().batch(batch_size).prefetch(2).with_options(_options())
 
 
-def caption_batches(table: RowTable, *, tokenize: Tokenize, batch_size: int) -> tf.data.Dataset:
+def caption_batches(
+    table: RowTable, *, tokenize: Tokenize, batch_size: int, tokens: TokenVectors | None = None
+) -> tf.data.Dataset:
     """Every caption of every row once, row by row.
 
     Returns:
-        Dataset of dicts: `text` int32 (b, L); `row`, `image_id` (number of the distinct image) and `label`
-        int64 (b,). The last batch is what is left.
+        Dataset of dicts: `text` int32 (b, L), or `text_tokens` and `text_mask` where `tokens` stand for the captions,
+        as in `TrainingBatches`; `row`, `image_id` (number of the distinct image) and `label` int64 (b,). The last
+        batch is what is left.
     """
     counts = np.array([len(captions) for captions in table.captions])
     row_of_caption = np.repeat(np.arange(len(table)), counts)
     first = np.cumsum(counts) - counts
 
-    def plan(start: np.ndarray) -> tuple[np.ndarray, ...]:
+    types = _text_types(tokens) | dict.fromkeys(("row", "image_id", "label"), tf.int64)
+    shapes = _text_shapes(tokens)
+
+    def plan(start: np.ndarray) -> list[np.ndarray]:
         numbers = np.arange(int(start), min(int(start) + batch_size, len(row_of_caption)))
         rows = row_of_caption[numbers]
-        texts = [table.captions[row][at].encode() for row, at in zip(rows, numbers - first[rows], strict=True)]
-        return np.array(texts, object), rows, table.image_index[rows], table.labels[rows]
+        texts = [table.captions[row][at] for row, at in zip(rows, numbers - first[rows], strict=True)]
+        columns = {"row": rows, "image_id": table.image_index[rows], "label": table.labels[rows]}
+        columns |= _text_columns(texts, tokens)
+        return [columns[name] for name in types]
 
     @_graph
     def in_graph(start: tf.Tensor) -> Batch:
-        columns = _python(plan, [start], [tf.string, tf.int64, tf.int64, tf.int64])
-        for column in columns:
-            column.set_shape((None,))
-        batch = dict(zip(("text", "row", "image_id", "label"), columns, strict=True))
-        return {**batch, "text": tokenize(batch["text"])}
+        batch = dict(zip(types, _python(plan, [start], list(types.values())), strict=True))
+        for name, column in batch.items():
+            column.set_shape((None, *shapes.get(name, ())))
+        return batch if tokens is not None else {**batch, "text": tokenize(batch["text"])}
 
     starts = tf.data.Dataset.range(0, len(row_of_caption), batch_size)
     return starts.map(in_graph).prefetch(2).with_options(_options())
+
+
+def _text_types(tokens: TokenVectors | None) -> dict[str, tf.DType]:
+    return {"text": tf.string} if tokens is None else {"text_tokens": tf.float32, "text_mask": tf.bool}
+
+
+def _text_shapes(tokens: TokenVectors | None) -> dict[str, tuple[int | None, ...]]:
+    return {} if tokens is None else {"text_tokens": (None, tokens.width), "text_mask": (None,)}
+
+
+def _text_columns(texts: Sequence[str], tokens: TokenVectors | None) -> dict[str, np.ndarray]:
+    if tokens is None:
+        return {"text": np.array([text.encode() for text in texts], object)}
+    return dict(zip(("text_tokens", "text_mask"), tokens.batch(texts), strict=True))
 
 
 @functools.lru_cache(maxsize=16)

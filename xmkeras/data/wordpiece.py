@@ -19,7 +19,7 @@ from xmkeras.errors import UserError
 
 PAD, UNK, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 LONGEST_WORD = 100  # characters; a longer word is unknown
-_CONTINUED = "##"
+CONTINUED = "##"
 _SHORTEST = 3  # tokens a row: something between [CLS] and [SEP] even where all texts are empty
 _OPEN, _FAILED = -1, -2  # in a row of pieces: none yet, and none that fits
 
@@ -73,7 +73,7 @@ class WordPieceTokenizer(keras.layers.Layer):
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
         self._index = WordIndex(self.vocabulary)
-        self._longest = max(len(piece.removeprefix(_CONTINUED)) for piece in self.vocabulary)
+        self._longest = max(len(piece.removeprefix(CONTINUED)) for piece in self.vocabulary)
         self._table = character_table(
             lower_case=lower_case, strip_accents=lower_case if strip_accents is None else strip_accents
         )
@@ -94,7 +94,11 @@ class WordPieceTokenizer(keras.layers.Layer):
         return ids.with_flat_values(tf.gather(tf.constant(self.vocabulary), ids.flat_values))
 
     def call(self, texts: Any) -> tf.Tensor:
-        ids = self._piece_ids(tf.convert_to_tensor(texts, tf.string))[:, : self.max_tokens - 2]
+        return self.frame(self._piece_ids(tf.convert_to_tensor(texts, tf.string)))
+
+    def frame(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        """Ids of pieces, ragged int32 (batch, pieces), cut, with [CLS] before, [SEP] behind, and padded."""
+        ids = ids[:, : self.max_tokens - 2]
         column = [ids.nrows(), 1]
         start, end = (tf.fill(column, self.id_of(piece)) for piece in (START, END))
         padded = tf.concat([start, ids, end], axis=1).to_tensor(0)
@@ -174,7 +178,7 @@ class WordPieceTokenizer(keras.layers.Layer):
                 tf.broadcast_to(sizes, shape),
                 unit="UTF8_CHAR",
             )
-            texts = tf.where(begin[:, None] > 0, tf.strings.join([_CONTINUED, texts]), texts)
+            texts = tf.where(begin[:, None] > 0, tf.strings.join([CONTINUED, texts]), texts)
             found = tf.where(sizes <= left[:, None], find(texts), -1)
             size = tf.reduce_max(tf.where(found >= 0, sizes, 0), axis=1)
             piece = tf.gather(found, tf.maximum(size - 1, 0), batch_dims=1)

@@ -10,6 +10,7 @@ from xmkeras.layers.transformer import InnerTokens
 from xmkeras.models.bert import Bert, bert_tokens
 from xmkeras.models.text import check_pooling, sequence_embedding
 
+_TOKENS, _WORD_DROPOUT = "inner_tokens", "word_dropout"
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -53,7 +54,7 @@ def bert_text_encoder(
     mask = PaddingMask(name="mask")(ids)
     kept = _word_dropout(bert, word_dropout, seed + 1)(ids) if word_dropout else ids
     x = bert_tokens(kept, mask, bert, frozen_layers=bert_frozen_layers, dropout=bert_dropout, seed=seed + 100)
-    x, inner = InnerTokens(name="inner_tokens")(x, mask)
+    x, inner = InnerTokens(name=_TOKENS)(x, mask)
     x = sequence_embedding(
         x,
         inner,
@@ -70,9 +71,24 @@ def bert_text_encoder(
     return keras.Model(ids, x, name="text_encoder")
 
 
+def at_tokens(encoder: keras.Model) -> tuple[keras.Model, keras.Model] | None:
+    """A text encoder cut where BERT ends, or None where it has no BERT or drops words before it.
+
+    Both halves are made of the encoder's own layers, so that they train with it.
+
+    Returns:
+        ids (B, L) -> token vectors (B, L-2, f) and their mask (B, L-2); and these two -> (B, embedding_dim).
+    """
+    names = {layer.name for layer in encoder.layers}
+    if _TOKENS not in names or _WORD_DROPOUT in names:
+        return None
+    tokens = list(encoder.get_layer(_TOKENS).output)
+    return keras.Model(encoder.input, tokens, name="text_tokens"), keras.Model(tokens, encoder.output, name="text_rest")
+
+
 def _word_dropout(bert: Bert, rate: float, seed: int) -> WordDropout:
     places = {token: bert.vocabulary.index(token) for token in _SPECIAL if token in bert.vocabulary}
     first = 1 + max(places.values())
     if first > len(bert.vocabulary) // 2:
         raise UserError("--word_dropout needs a BERT whose special tokens come before its words; set it to 0.")
-    return WordDropout(rate, unknown=places["[UNK]"], first_word=first, seed=seed, name="word_dropout")
+    return WordDropout(rate, unknown=places["[UNK]"], first_word=first, seed=seed, name=_WORD_DROPOUT)

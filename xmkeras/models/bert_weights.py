@@ -7,13 +7,12 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from xmkeras.errors import UserError
+from xmkeras.files import read_safetensors
 from xmkeras.models.bert import EMBEDDINGS, LAYER, Bert, BertConfig
 
-_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
 _EXACT = ("gelu",)
 _APPROXIMATE = ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh")
 
@@ -35,27 +34,6 @@ def load_bert(source: str) -> Bert:
     if "registered_name" in config:
         return _from_keras_hub(str(folder))
     return _from_hugging_face(folder, config)
-
-
-def read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file by name, memory-mapped: 8 bytes of header length, JSON header, data.
-
-    Raises:
-        UserError: the file is damaged or holds a type that no BERT has.
-    """
-    try:
-        data = np.memmap(path, np.uint8, "r")
-        start = 8 + int(data[:8].view("<u8")[0])
-        header = json.loads(bytes(data[8:start]))
-        header.pop("__metadata__", None)
-        return {name: _array(data[start:], entry) for name, entry in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"The weights {path} cannot be read ({error}); download them again.") from error
-
-
-def _array(data: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
-    first, last = entry["data_offsets"]
-    return data[first:last].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from xmkeras.models.bert import Bert
-from xmkeras.models.bert_text import bert_text_encoder
+from xmkeras.models.bert_text import at_tokens, bert_text_encoder
 from xmkeras.models.heads import image_head
 from xmkeras.models.image import image_backbone, set_norm_momentum
 from xmkeras.models.text import text_encoder
@@ -46,6 +46,11 @@ class Towers:
         inputs = keras.Input((), dtype="string", name="text")
         return keras.Model(inputs, self.text_encoder(self.tokenizer(inputs)), name="text_tower")
 
+    @functools.cached_property
+    def text_at_tokens(self) -> tuple[keras.Model, keras.Model] | None:
+        """The text encoder cut behind its BERT; see `xmkeras.models.bert_text.at_tokens`."""
+        return at_tokens(self.text_encoder)
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
@@ -78,6 +83,16 @@ class Towers:
     def encode_text_ids(self, ids: Tensor, training: bool = False) -> Tensor:
         """Embeddings (B, d) of token ids (B, L)."""
         return self.text_encoder(ids, training=training)
+
+    def encode_text_tokens(self, tokens: Tensor, mask: Tensor, training: bool = False) -> Tensor:
+        """Embeddings (B, d) of BERT's vectors (B, L, f) of the tokens where `mask` (B, L) is true.
+
+        Raises:
+            ValueError: the text encoder cannot be cut behind a BERT.
+        """
+        if self.text_at_tokens is None:
+            raise ValueError("this text encoder has no BERT whose token vectors it could take")
+        return self.text_at_tokens[1]([tokens, mask], training=training)
 
 
 def build_towers(

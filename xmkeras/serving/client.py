@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmkeras.errors import UserError
+from xmkeras.serving import tf_text_tokenizer
 from xmkeras.serving.saved_model import METADATA_FILE
 
 
@@ -25,13 +26,16 @@ class SearchModel:
             any number of rows, so that a partial batch is neither padded nor traced again.
 
     Raises:
-        UserError: there is no such folder, no SavedModel in it, or one that this library did not write.
+        UserError: there is no such folder, no SavedModel in it, one that this library did not write, or one that needs
+            a package which is not installed.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, batch_size: int = 64):
         self.path = find_version(directory)
         self.metadata = read_metadata(self.path)
         self.batch_size = batch_size
+        if self.metadata.get("tokenizer") == tf_text_tokenizer.NAME:
+            tf_text_tokenizer.import_tf_text()
         try:
             self._loaded = tf.saved_model.load(str(self.path))
         except (OSError, ValueError, tf.errors.OpError) as error:

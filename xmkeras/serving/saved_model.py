@@ -16,9 +16,10 @@ import tensorflow as tf
 
 import xmkeras
 from xmkeras.data import images
+from xmkeras.data.wordpiece import WordPieceTokenizer
 from xmkeras.errors import UserError
 from xmkeras.files import write_atomically
-from xmkeras.serving import warmup
+from xmkeras.serving import tf_text_tokenizer, warmup
 from xmkeras.serving.signatures import SearchSignatures, Signatures, input_specs
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ def export_saved_model(
     top_k: int = 10,
     max_pixels: int = images.MAX_PIXELS,
     credit: str = "",
+    tokenizer: str = "core",
 ) -> pathlib.Path:
     """Writes `directory/saved_model/1`, or leaves what was there untouched.
 
-    Every weight is stored once, as it was trained, and the graph holds core TensorFlow operations only.
+    Every weight is stored once, as it was trained, and the graph holds core TensorFlow operations only, unless
+    `tokenizer` asks for others.
 
     Args:
         towers: the trained towers; tracing runs them in inference mode.
@@ -70,24 +73,28 @@ def export_saved_model(
         top_k: results of `search_by_text` and `search_by_image`.
         max_pixels: images that declare more pixels are invalid.
         credit: attribution of the data, shown wherever its pictures are.
+        tokenizer: "core", or "tf_text" for `xmkeras.serving.tf_text_tokenizer` in place of a BERT's.
 
     Returns:
         The folder of the version.
 
     Raises:
         UserError: `top_k` is below 1, the gallery is empty or its vectors have another size than the
-            embedding, or the disk is full.
+            embedding, the tokenizer cannot be had, or the disk is full.
     """
     _check(gallery, embedding_dim, top_k)
+    options: dict[str, Any] = {"image_size": image_size, "max_pixels": max_pixels}
+    options["tokenizer"] = _tokenizer(towers, tokenizer)
     target = pathlib.Path(directory) / "saved_model" / VERSION
     if gallery is None:
-        module = Signatures(towers, image_size=image_size, max_pixels=max_pixels)
+        module = Signatures(towers, **options)
     else:
-        module = SearchSignatures(towers, gallery=gallery, top_k=top_k, image_size=image_size, max_pixels=max_pixels)
+        module = SearchSignatures(towers, gallery=gallery, top_k=top_k, **options)
     about = {
         "image_size": list(image_size),
         "embedding_dim": embedding_dim,
         "max_pixels": max_pixels,
+        "tokenizer": tokenizer,
         "gallery": None if gallery is None else _describe(gallery, gallery_split, top_k),
         "credit": credit,
     }
@@ -149,6 +156,16 @@ def _check(gallery: EmbeddingSet | None, embedding_dim: int, top_k: int) -> None
         raise UserError("The gallery to be packed holds no image; choose a split that has some.")
     if size != embedding_dim:
         raise UserError(f"The gallery's vectors have {size} numbers and the model's {embedding_dim}; embed it anew.")
+
+
+def _tokenizer(towers: Towers, name: str) -> Any:
+    if name != tf_text_tokenizer.NAME:
+        return towers.tokenizer
+    if not isinstance(towers.tokenizer, WordPieceTokenizer):
+        raise UserError(
+            f"--export_tokenizer={name} is for a text tower with BERT, and this one reads words; leave the flag away."
+        )
+    return tf_text_tokenizer.TfTextTokenizer(towers.tokenizer)
 
 
 def _write_gallery_files(path: pathlib.Path, gallery: EmbeddingSet | None, files: Mapping[str, str]) -> None:

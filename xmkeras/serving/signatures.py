@@ -62,13 +62,21 @@ class Signatures(tf.Module):
         towers: the two towers; their raw embeddings are L2-normalised here.
         image_size: height and width to which images are resized, in pixels.
         max_pixels: an image that declares more pixels than this is invalid and is never decoded.
+        tokenizer: strings (n,) -> token ids (n, L) and `get_config`; None takes that of the towers.
     """
 
-    def __init__(self, towers: Towers, *, image_size: tuple[int, int], max_pixels: int = images.MAX_PIXELS):
+    def __init__(
+        self,
+        towers: Towers,
+        *,
+        image_size: tuple[int, int],
+        max_pixels: int = images.MAX_PIXELS,
+        tokenizer: Any = None,
+    ):
         super().__init__(name="signatures")
         self._image, self._text = towers.encode_image, towers.encode_text_ids
         self.image_size, self._max_pixels = image_size, max_pixels
-        self.tokenizer = towers.tokenizer
+        self.tokenizer = tokenizer or towers.tokenizer
         self.weights = named_weights(towers)
 
     @property
