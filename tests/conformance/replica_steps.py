@@ -16,6 +16,7 @@ from tests.conformance.cases import METHODS, SMALL, random_batches
 from xmkeras import assembly, flags
 from xmkeras.config import Config
 from xmkeras.data.text import Tokenizer, Vocabulary
+from xmkeras.method import Method
 from xmkeras.models.image import set_synchronized
 from xmkeras.models.towers import Towers
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
@@ -98,8 +99,20 @@ def take_steps(strategy: tf.distribute.Strategy, config: Config, towers: str) ->
     after = {name: variable.numpy() for name, variable in named.items()}
     trained = [name for optimizer in optimizers.values() for name in optimizer.trainable_names]
     update = np.concatenate([(after[name] - before[name]).ravel() for name in trained])
-    losses = {f"loss:{name}": value.numpy() for name, value in results.items() if name != "finite_rows"}
-    return {"update": update, **{f"value:{name}": value for name, value in after.items()}, **losses}
+    gauges = _gauge_names(method)
+    numbers = {
+        f"{'gauge' if name in gauges else 'loss'}:{name}": value.numpy()
+        for name, value in results.items()
+        if name != "finite_rows"
+    }
+    return {"update": update, **{f"value:{name}": value for name, value in after.items()}, **numbers}
+
+
+def _gauge_names(method: Method) -> set[str]:
+    """Which results of a step are gauges, learnt from two rows of random embeddings."""
+    embeddings = keras.random.normal((2, method.towers.embedding_dim), seed=0)
+    labels = keras.ops.arange(2)
+    return set(method.gauges({"image": embeddings, "text": -embeddings}, {"label": labels, "image_id": labels}))
 
 
 if __name__ == "__main__":
