@@ -63,7 +63,7 @@ class Evaluator:
         self._directory = directory
         self._readable = np.ones(0, bool)
         self._row_of = {table.image_ids[row]: int(row) for row in table.distinct_images()}
-        towers = method.towers
+        towers = method.retrieval_towers
         self._dim = int(towers.embedding_dim)
         self._has_images = table.text_features is None
         if self._has_images:

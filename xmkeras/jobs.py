@@ -193,11 +193,11 @@ def export(
         table = assembly.load_table(config).split(gallery)
         packed, texts = Evaluator(config, table, method, run.embeddings(gallery)).embed()
         files = {table.image_ids[row]: os.path.abspath(path) for row, path in _image_paths(table).items()}
-    if isinstance(method.towers, FeatureTowers):
+    if isinstance(method.retrieval_towers, FeatureTowers):
         if texts is not None:
             texts = EmbeddingSet(np.array(assembly.captions_of(table)), texts.labels, texts.vectors)
         return export_feature_model(
-            method.towers,
+            method.retrieval_towers,
             output or run.path,
             distance=method.distance,
             images=packed,

@@ -114,6 +114,11 @@ class Method(abc.ABC):
         """Called before each step with the share of the run that is done, 0 to 1; schedules of a method follow it."""
 
     @property
+    def retrieval_towers(self) -> Any:
+        """The towers whose embeddings are ranked, measured and exported: by default those that are trained."""
+        return self.towers
+
+    @property
     def distance(self) -> Literal["cosine", "euclidean"]:
         """By what embeddings are ranked, in evaluation and search."""
         return "cosine"

@@ -123,6 +123,19 @@ def test_the_distance_of_retrieval_is_an_option():
     assert build(distance="cosine").distance == "cosine"
 
 
+def test_ranking_by_posteriors_is_an_option():
+    plain, method = build(), build(ranking="posterior")
+    assert plain.retrieval_towers is plain.towers
+    assert method.retrieval_towers.embedding_dim == 2 + 2
+    assert method.named_variables().keys() == plain.named_variables().keys()
+    _, batch = outputs(method)
+    head, towers = method.heads["label"], method.retrieval_towers
+    p, q = (tf.nn.softmax(head(side(batch, training=False))) for side in (method.embed_images, method.embed_texts))
+    image = towers.encode_image_features(batch["image_features"])
+    text = towers.encode_text_features(batch["text_features"])
+    np.testing.assert_allclose(image @ tf.transpose(text), p @ tf.transpose(q), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
@@ -133,6 +146,8 @@ def test_the_distance_of_retrieval_is_an_option():
         ({"rho": 0.0}, "--daml.rho=0.0"),
         ({"schedule": "linear"}, "dann, constant"),
         ({"distance": "l1"}, "euclidean, cosine"),
+        ({"ranking": "posterior", "alpha": 0.0}, "needs the label head"),
+        ({"ranking": "labels"}, "embedding, posterior"),
         ({"modality_hidden": "wide"}, "--daml.modality_hidden=wide"),
     ],
 )

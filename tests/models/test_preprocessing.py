@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.metrics.pairwise import rbf_kernel
 
 from xmkeras.errors import UserError
 from xmkeras.models.preprocessing import parse_steps, preprocess
@@ -43,6 +44,16 @@ def test_roots_and_logarithms():
     np.testing.assert_allclose(apply(["log"]), np.log(np.maximum(X, 1e-6)), rtol=1e-5)
 
 
+def test_inner_products_of_fourier_features_are_an_rbf_kernel():
+    waves = apply(["fourier20000"])
+    expected = rbf_kernel(X.astype(float), gamma=1 / (X.shape[1] * X.var()))
+    np.testing.assert_allclose(waves @ waves.T, expected, atol=0.05)
+    np.testing.assert_array_equal(apply(["fourier20000"]), waves)
+    assert apply(["sqrt", "fourier"]).shape == (20, 2000)
+    then = apply(["fourier7", "standardize"])
+    np.testing.assert_allclose(then.mean(axis=0), 0, atol=1e-5)
+
+
 def test_later_steps_are_fitted_on_what_the_earlier_ones_make():
     y = apply(["sqrt", "l2", "standardize"])
     np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-5)
@@ -58,3 +69,6 @@ def test_parsing():
     assert parse_steps("none", "f") == parse_steps("", "f") == ()
     with pytest.raises(UserError, match="--image_preprocessing holds 'whiten'"):
         parse_steps("whiten", "image_preprocessing")
+    assert parse_steps("sqrt,fourier300", "f") == ("sqrt", "fourier300")
+    with pytest.raises(UserError, match=r"holds 'fourier0'; .* fourier1000"):
+        parse_steps("fourier0", "f")

@@ -12,9 +12,12 @@ from xmkeras.errors import UserError
 from xmkeras.layers import GradientReversal
 from xmkeras.losses import correlation, modality
 from xmkeras.method import Batch, Losses, Method, Outputs, Phase, Tensor
+from xmkeras.models.features import FeatureTowers
+from xmkeras.models.posteriors import posterior_towers
 
 SCHEDULES = ("dann", "constant")
 DISTANCES = ("euclidean", "cosine")
+RANKINGS = ("embedding", "posterior")
 _HEAD = "heads/modality/.*"
 
 
@@ -25,7 +28,8 @@ class Daml(Method):
     minimises L_adv every `head_every` steps (Algorithm 1); lambda lies in the gradient reversal alone, so that
     sigma times lambda is the weight of the reversed gradient. A term of weight 0 is left out with its head:
     `--daml.sigma=0` is the paper's DCML, `--daml.beta=0` its DAML with L_dis only and `--daml.alpha=0` that with
-    L_cor only (Table 4). L_cor is divided by the batch, as Algorithm 1 does.
+    L_cor only (Table 4). L_cor is divided by the batch, as Algorithm 1 does. Retrieval compares the embeddings, as
+    the paper says; `--daml.ranking=posterior` compares what the label head says of them (`models.posteriors`).
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -47,6 +51,12 @@ class Daml(Method):
         pair_term: str = option("norms", "How L_cor draws each pair together.", correlation.PAIR_TERMS)
         modality_hidden: str = option("100,50", "Hidden layers of the modality head.")
         distance: str = option("euclidean", "By what embeddings are ranked (open).", DISTANCES)
+        ranking: str = option(
+            "embedding",
+            "What is ranked, measured and exported: the embeddings, or the label head's class probabilities, by how "
+            "likely two items are of one class (not the paper's).",
+            RANKINGS,
+        )
 
         def __post_init__(self) -> None:
             for name in ("alpha", "beta", "sigma", "factor"):
@@ -58,7 +68,9 @@ class Daml(Method):
                 raise UserError(f"--daml.head_every={self.head_every} has to be 1 or greater.")
             if not self.xi > 1 or not self.rho > 0:
                 raise UserError(f"--daml.xi={self.xi} has to exceed 1, and --daml.rho={self.rho} to exceed 0.")
-            for name, choices in (("schedule", SCHEDULES), ("distance", DISTANCES)):
+            if self.ranking == "posterior" and not self.alpha:
+                raise UserError("--daml.ranking=posterior needs the label head, which --daml.alpha=0 leaves out.")
+            for name, choices in (("schedule", SCHEDULES), ("distance", DISTANCES), ("ranking", RANKINGS)):
                 if getattr(self, name) not in choices:
                     raise UserError(
                         f"--daml.{name}={getattr(self, name)} is not known; choose one of {', '.join(choices)}."
@@ -67,6 +79,8 @@ class Daml(Method):
 
     def __init__(self, towers: Any, params: Params, num_labels: int):
         super().__init__(towers, params, num_labels)
+        if params.ranking == "posterior" and not isinstance(towers, FeatureTowers):
+            raise UserError("--daml.ranking=posterior is for sets of feature pairs; use --daml.ranking=embedding.")
         dim = towers.image_head.output_shape[-1]
         if params.alpha:
             self.add_head("label", keras.layers.Dense(num_labels, name="label", dtype="float32"), None, dim)
@@ -74,6 +88,13 @@ class Daml(Method):
             self.add_head("reversal", GradientReversal(name="reversal", dtype="float32"), None, dim)
             self.add_head("modality", _modality_head(dim, _layer_sizes(params.modality_hidden)), None, dim)
             self.set_progress(0.0)
+        ranks_posteriors = params.ranking == "posterior"
+        self._ranked = posterior_towers(towers, self.heads["label"]) if ranks_posteriors else towers
+
+    @property
+    def retrieval_towers(self) -> Any:
+        """The towers, or those with the label head after them."""
+        return self._ranked
 
     @property
     def distance(self) -> Literal["cosine", "euclidean"]:
