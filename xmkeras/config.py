@@ -104,7 +104,8 @@ class ModelConfig:
     )
     unit_embeddings: bool = option(False, "the towers over feature vectors end in embeddings of length 1")
     image_preprocessing: str = option(
-        "none", "steps on image vectors inside the tower, with commas: standardize, l2, tfidf, sqrt, log, fourier[NUMBER]"
+        "none",
+        "steps on image vectors inside the tower, with commas: standardize, l2, tfidf, sqrt, log, fourier[NUMBER]",
     )
     text_preprocessing: str = option("none", "steps on text vectors inside the tower, with commas")
     feature_dropout: float = option(0.0, "dropout on preprocessed feature vectors")
