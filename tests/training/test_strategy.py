@@ -37,3 +37,11 @@ def test_one_replica_gathers_and_sums_nothing():
     gathered, summed = tf.distribute.get_strategy().run(replica)
     np.testing.assert_array_equal(gathered, [1, 2])
     np.testing.assert_array_equal(summed, [1, 2])
+
+
+def test_threads_stay_as_they_are_once_tensorflow_runs(caplog: pytest.LogCaptureFixture):
+    before = tf.config.threading.get_intra_op_parallelism_threads()
+    tf.constant(0)  # from here on TensorFlow runs
+    strategy.set_threads(before + 7)
+    assert tf.config.threading.get_intra_op_parallelism_threads() == before
+    assert "--intra_op_threads" in caplog.text

@@ -23,7 +23,6 @@ from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
-from xmkeras.training.parts import part_sizes
 from xmkeras.training.schedules import Schedule, build_schedule
 from xmkeras.training.step import LossScale, TrainStep
 from xmkeras.training.strategy import is_gpu
@@ -159,9 +158,6 @@ class Trainer:
             loss_scale=self._loss_scale,
             jit_images=self.options.jit_compile == "on"
             or (self.options.jit_compile == "auto" and is_gpu(self._strategy)),
-            image_parts=part_sizes(
-                self.options.batch_size // self._strategy.num_replicas_in_sync, self.options.image_parts
-            ),
         )
         batches = self._batches_of(span.stage, self._bad_rows)
         iterator = batches.iterate(self.step, self._distribute)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +11,6 @@ from xmkeras.method import Batch, Method, Phase
 from xmkeras.training import strategy as replicas
 from xmkeras.training.ema import MovingAverage
 from xmkeras.training.optimizers import GroupedOptimizer
-from xmkeras.training.parts import in_parts
 
 _GLOBAL_KEYS = ("label", "image_id", "row")
 
@@ -51,7 +50,6 @@ class TrainStep:
         average: moving average of the weights, updated after every step.
         loss_scale: only for float16.
         jit_images: compile the image tower with XLA.
-        image_parts: sizes of the parts of a replica's batch that the image tower sees side by side; empty: the whole.
     """
 
     def __init__(
@@ -64,7 +62,6 @@ class TrainStep:
         average: MovingAverage | None = None,
         loss_scale: LossScale | None = None,
         jit_images: bool = False,
-        image_parts: Sequence[int] = (),
     ):
         self._method = method
         self._optimizers = optimizers
@@ -75,8 +72,6 @@ class TrainStep:
         self._embed_images = method.embed_images
         if jit_images:
             self._embed_images = tf.function(method.embed_images, jit_compile=True)
-        if len(image_parts) > 1:
-            self._embed_images = in_parts(self._embed_images, image_parts)
         self._phases = method.phases()
         self._compiled: dict[tuple[str, ...], Any] = {}
 
