@@ -96,14 +96,27 @@ def pls(train: Part, other: Part, settings: Settings) -> tuple[np.ndarray, np.nd
 
 
 def semantic_matching(train: Part, other: Part, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Class probabilities of a classifier for each modality (Rasiwasia et al. 2010), as such or less their mean."""
+    """Class probabilities of a classifier for each modality (Rasiwasia et al. 2010).
+
+    `settings["compared"]`: "cosine" of the probabilities (the default), "centred", the cosine of what they are less
+    their mean over the classes, or "agreement", the probability that both items are of one class.
+    """
     probabilities = []
     for fitted, asked in ((train.images, other.images), (train.texts, other.texts)):
         known, new = scaled(fitted, asked, settings["scale"])
         model = _classifier(settings).fit(known, train.labels)
-        found = model.predict_proba(new)
-        probabilities.append(found - found.mean(axis=1, keepdims=True) if settings.get("centred") else found)
-    return probabilities[0], probabilities[1]
+        probabilities.append(model.predict_proba(new))
+    images, texts = probabilities
+    if settings.get("compared") == "centred":
+        return images - images.mean(axis=1, keepdims=True), texts - texts.mean(axis=1, keepdims=True)
+    return agreeing(images, texts) if settings.get("compared") == "agreement" else (images, texts)
+
+
+def agreeing(images: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (n, C + 2) whose cosine across the modalities is the inner product of probabilities (n, C)."""
+    rests = [np.sqrt(np.maximum(1 - np.square(side).sum(axis=1), 0)) for side in (images, texts)]
+    none = np.zeros(len(images))
+    return np.column_stack([images, rests[0], none]), np.column_stack([texts, none, rests[1]])
 
 
 def _classifier(settings: Settings) -> Any:
@@ -153,7 +166,10 @@ def baselines(train: Part) -> dict[str, tuple[Baseline, list[Settings]]]:
         ),
         "semantic matching, RBF-SVM": (semantic_matching, grid(classifier=["svm"], scale=scales, C=[1.0, 10.0])),
         "the same, centred": (
-            semantic_matching, grid(classifier=["svm"], scale=scales, C=[1.0, 10.0], centred=[True]),
+            semantic_matching, grid(classifier=["svm"], scale=scales, C=[1.0, 10.0], compared=["centred"]),
+        ),
+        "the same, agreement": (
+            semantic_matching, grid(classifier=["svm"], scale=scales, C=[1.0, 10.0], compared=["agreement"]),
         ),
     }  # fmt: skip
 

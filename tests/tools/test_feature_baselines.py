@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.feature_pairs import write_wikipedia
-from tools.feature_baselines import Part, baselines, cca, choose, grid, main, measure, pls, semantic_matching
+from tools.feature_baselines import Part, agreeing, baselines, cca, choose, grid, main, measure, pls, semantic_matching
 from xmkeras.data.sources import SourceOptions, load_source
 
 
@@ -31,13 +31,22 @@ def test_linear_maps_of_one_vector_coincide_after_cca():
         (cca, {"dimension": 3, "ridge": 0.1, "power": 1.0}),
         (pls, {"dimension": 3}),
         (semantic_matching, {"classifier": "logistic", "scale": "standardize", "C": 1.0}),
-        (semantic_matching, {"classifier": "svm", "scale": "none", "C": 1.0, "centred": True}),
+        (semantic_matching, {"classifier": "svm", "scale": "none", "C": 1.0, "compared": "centred"}),
+        (semantic_matching, {"classifier": "svm", "scale": "none", "C": 1.0, "compared": "agreement"}),
     ],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_each_finds_the_classes(baseline, settings):
     test = linear_pairs(30, 1)
     assert measure(*baseline(linear_pairs(90, 0), test, settings), test)["mAP"] > 90
+
+
+def test_agreement_is_the_inner_product_of_probabilities():
+    p, q = np.random.default_rng(0).dirichlet(np.ones(4), (2, 5))
+    images, texts = agreeing(p, q)
+    np.testing.assert_allclose(images @ texts.T, p @ q.T)
+    np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1)
+    np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1)
 
 
 def test_the_better_settings_are_chosen():
