@@ -1,4 +1,4 @@
-"""Published files through tensorflow-datasets: download, checksum, extraction, sets it has prepared."""
+"""Published files: fetched, checked and unpacked through tensorflow-datasets, prepared already, or missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 
 from xmkeras.data.progress import progress
 from xmkeras.errors import UserError
@@ -26,6 +27,15 @@ class Published:
     @property
     def filename(self) -> str:
         return self.url.rsplit("/", 1)[-1]
+
+
+def incomplete(name: str, missing: Sequence[str], folder: str) -> UserError:
+    """The error of a data set that is not all there: what is missing, where from, where it goes, what trains now."""
+    return UserError(
+        f"The {name} data set is not complete: put {' and '.join(missing)} into {folder}, or say with --data_dir where "
+        f"the folder {os.path.basename(folder)} lies; this command trains now on drawings that pip installs: "
+        "python -m xmkeras.train --flagfile=flags/cmpm_openmoji.cfg"
+    )
 
 
 def fetch_archive(published: Published, member: str, target: str) -> None:

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from tests.data.flowers_layout import write_flowers
 from xmkeras.data.sources import SourceOptions
-from xmkeras.data.sources.flowers import class_splits, download, load
+from xmkeras.data.sources.flowers import download, load
 from xmkeras.errors import UserError
 
 
@@ -51,19 +51,6 @@ def test_captions_may_lie_in_the_folder_of_their_archive(folder, options):
     for name in ("text_c10", "trainclasses.txt", "valclasses.txt", "testclasses.txt"):
         (folder / name).rename(inner / name)
     assert len(load(options)) == 32
-
-
-def test_a_list_of_both_stands_for_training_and_validation(tmp_path):
-    (tmp_path / "trainvalclasses.txt").write_text("".join(f"class_{n:05d}\n" for n in range(1, 83)))
-    (tmp_path / "testclasses.txt").write_text("".join(f"class_{n:05d}\n" for n in range(83, 103)))
-    splits = class_splits(str(tmp_path))
-    counts = {name: list(splits.values()).count(name) for name in ("train", "validation", "test")}
-    assert counts == {"train": 62, "validation": 20, "test": 20}
-    assert class_splits(str(tmp_path)) == splits
-    (tmp_path / "valclasses.txt").write_text("class_00001\nclass_00002\n")
-    splits = class_splits(str(tmp_path))
-    assert [name for name in splits if splits[name] == "validation"] == ["class_00001", "class_00002"]
-    assert list(splits.values()).count("train") == 80
 
 
 def test_a_class_in_two_lists_is_an_error(folder, options):

@@ -26,7 +26,12 @@ def options(tmp_path) -> SourceOptions:
 
 def test_the_sources_are_the_files_of_the_folder():
     assert source_names() == [
+        "coco",
+        "cub",
+        "cuhk_pedes",
         "features",
+        "flickr30k",
+        "flickr8k",
         "flowers",
         "nus_wide_10k",
         "openmoji",
@@ -37,8 +42,8 @@ def test_the_sources_are_the_files_of_the_folder():
 
 
 def test_an_unknown_source_lists_the_choices():
-    with pytest.raises(UserError, match=r"Unknown source 'coco'; choose one of features, flowers, .*wikipedia"):
-        load_source("coco", SourceOptions())
+    with pytest.raises(UserError, match=r"Unknown source 'cars'; choose one of coco, cub, .*, wikipedia"):
+        load_source("cars", SourceOptions())
 
 
 def test_the_home_directory_is_expanded():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from xmkeras.data.published import Published, extract_images, fetch_archive, prepared_folder
+from xmkeras.data import reed_captions
+from xmkeras.data.published import Published, extract_images, fetch_archive, incomplete, prepared_folder
 from xmkeras.data.rows import Row, RowTable
 from xmkeras.errors import UserError
 
@@ -15,14 +15,11 @@ if TYPE_CHECKING:
     from xmkeras.data.sources import SourceOptions
 
 IMAGES_PAGE = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
-CAPTIONS_PAGE = "https://github.com/reedscot/cvpr2016"
 _ARCHIVE = Published(
     IMAGES_PAGE + "102flowers.tgz",
     "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
     344862509,
 )
-_LISTS = {"train": "trainclasses.txt", "validation": "valclasses.txt", "test": "testclasses.txt"}
-_BOTH = "trainvalclasses.txt"
 _VALIDATION_SHARE = 20 / 82  # where only the list of training and validation classes together is there
 
 
@@ -41,10 +38,12 @@ def load(options: SourceOptions) -> RowTable:
     images = options.image_root or os.path.join(folder, "jpg")
     if not os.path.isdir(images):
         _take_prepared(options.root, images)
-    captions = next(
-        (path for path in _caption_folders(folder) if os.path.isdir(os.path.join(path, "text_c10"))), folder
-    )
-    _require(folder, images, captions)
+    captions = reed_captions.captions_folder(folder, "cvpr2016_flowers")
+    missing = reed_captions.missing_captions(captions, "class_*/image_*.txt")
+    if not os.path.isdir(images):
+        missing.insert(0, f"the images jpg/image_*.jpg (102flowers.tgz from {IMAGES_PAGE})")
+    if missing:
+        raise incomplete("flowers", missing, folder)
     rows = _rows(images, captions)
     return RowTable.from_rows("flowers", rows, label_kind="class", check_images=options.check_images)
 
@@ -58,10 +57,6 @@ def download(options: SourceOptions) -> None:
     fetch_archive(_ARCHIVE, "jpg", os.path.join(options.root, "flowers", "jpg"))
 
 
-def _caption_folders(folder: str) -> list[str]:
-    return [folder, os.path.join(folder, "cvpr2016_flowers")]
-
-
 def _take_prepared(root: str, images: str) -> None:
     places = [root, os.environ.get("TFDS_DATA_DIR", ""), "~/tensorflow_datasets"]
     prepared = prepared_folder("oxford_flowers102", [place for place in places if place])
@@ -69,70 +64,8 @@ def _take_prepared(root: str, images: str) -> None:
         extract_images(prepared, images)
 
 
-def _require(folder: str, images: str, captions: str) -> None:
-    missing = []
-    if not os.path.isdir(images):
-        missing.append(f"the images jpg/image_*.jpg (102flowers.tgz from {IMAGES_PAGE})")
-    lists = [name for split, name in _LISTS.items() if not _has_list(captions, split)]
-    wanted = [] if os.path.isdir(os.path.join(captions, "text_c10")) else ["text_c10/class_*/image_*.txt"]
-    if wanted or lists:
-        missing.append(
-            f"the captions and class lists {', '.join(wanted + lists)} (flowers of {CAPTIONS_PAGE})"
-        )
-    if missing:
-        raise UserError(
-            f"The flowers data set is not complete: put {' and '.join(missing)} into {folder}; this command "
-            "trains now on drawings that pip installs: "
-            "python -m xmkeras.train --flagfile=flags/cmpm_openmoji.cfg"
-        )
-
-
-def _has_list(captions: str, split: str) -> bool:
-    names = [_LISTS[split]] if split == "test" else [_LISTS[split], _BOTH]
-    return any(os.path.isfile(os.path.join(captions, name)) for name in names)
-
-
-def class_splits(folder: str) -> dict[str, str]:
-    """The split of each class by the lists in `folder`.
-
-    Where validation classes are not listed, 20 in 82 of those in `trainvalclasses.txt` are taken by hash.
-
-    Raises:
-        UserError: a list is empty, or a class is in two.
-    """
-    lists = {split: _read_list(os.path.join(folder, name)) for split, name in _LISTS.items()}
-    if not lists["train"] or not lists["validation"]:
-        both = sorted(_read_list(os.path.join(folder, _BOTH)), key=_hash)
-        taken = round(len(both) * _VALIDATION_SHARE)
-        lists["validation"] = lists["validation"] or [
-            name for name in both[:taken] if name not in lists["train"]
-        ]
-        lists["train"] = [name for name in both if name not in lists["validation"]]
-    splits: dict[str, str] = {}
-    for split, names in lists.items():
-        if not names:
-            raise UserError(f"The class list of {split} in {folder} is empty; expected a class a line.")
-        for name in names:
-            if splits.setdefault(name, split) != split:
-                raise UserError(
-                    f"The class {name} is in the lists of {splits[name]} and {split} in {folder}."
-                )
-    return splits
-
-
-def _hash(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _read_list(path: str) -> list[str]:
-    if not os.path.isfile(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [line.strip() for line in file if line.strip()]
-
-
 def _rows(images: str, captions: str) -> Iterator[Row]:
-    splits = class_splits(captions)
+    splits = reed_captions.class_splits(captions, _VALIDATION_SHARE)
     for name in sorted(splits):
         folder = os.path.join(captions, "text_c10", name)
         if not os.path.isdir(folder):
@@ -141,11 +74,4 @@ def _rows(images: str, captions: str) -> Iterator[Row]:
             image_id, extension = os.path.splitext(file_name)
             if extension == ".txt":
                 image = os.path.join(images, f"{image_id}.jpg")
-                yield Row(
-                    image, _read_captions(os.path.join(folder, file_name)), name, image_id, splits[name]
-                )
-
-
-def _read_captions(path: str) -> tuple[str, ...]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return tuple(line.strip() for line in file if line.strip())
+                yield Row(image, reed_captions.read_captions(captions, name, image_id), name, image_id, splits[name])

@@ -10,6 +10,7 @@ import numpy as np
 
 from xmkeras.data.feature_files import pick, read_arrays, split_reference
 from xmkeras.data.feature_table import feature_table, set_aside
+from xmkeras.data.published import incomplete
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 
@@ -71,11 +72,7 @@ def load(options: SourceOptions) -> RowTable:
 def _require(folder: str) -> None:
     missing = [name for name in (*_LISTS.values(), _FILE) if not os.path.isfile(os.path.join(folder, name))]
     if missing:
-        raise UserError(
-            f"The wikipedia data set is not complete: put {', '.join(missing)} (wikipedia_dataset of {PAGE}) into "
-            f"{folder}, or say with --data_dir where the folder wikipedia lies; this command trains now on drawings "
-            "that pip installs: python -m xmkeras.train --flagfile=flags/cmpm_openmoji.cfg"
-        )
+        raise incomplete("wikipedia", [f"{', '.join(missing)} (wikipedia_dataset of {PAGE})"], folder)
 
 
 def _read_list(path: str, part: str) -> list[_Item]:

@@ -1,0 +1,67 @@
+"""CUB-200-2011, 200 species of birds, with Reed's ten captions an image, in the layout in which both were published."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from xmkeras.data import reed_captions
+from xmkeras.data.published import incomplete
+from xmkeras.data.rows import Row, RowTable
+from xmkeras.errors import UserError
+
+if TYPE_CHECKING:
+    from xmkeras.data.sources import SourceOptions
+
+IMAGES_PAGE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
+_VALIDATION_SHARE = 50 / 150  # where only the list of training and validation classes together is there
+
+
+def load(options: SourceOptions) -> RowTable:
+    """One row an image with its captions, labelled by class; splits have different classes (100/50/50).
+
+    Under `data_dir/cub` it expects `CUB_200_2011/images/CLASS/IMAGE.jpg` with the list `CUB_200_2011/images.txt`
+    and, there or in `cvpr2016_cub`, Reed's `text_c10/CLASS/IMAGE.txt` with a caption a line and the lists
+    `trainclasses.txt`, `valclasses.txt`, `testclasses.txt`; `trainvalclasses.txt` stands for the first two.
+
+    Raises:
+        UserError: something is missing; the message says what, where from, and where it goes.
+    """
+    folder = os.path.join(options.root, "cub")
+    images = options.image_root or os.path.join(folder, "CUB_200_2011", "images")
+    listing = os.path.join(os.path.dirname(os.path.abspath(images)), "images.txt")
+    captions = reed_captions.captions_folder(folder, "cvpr2016_cub")
+    missing = reed_captions.missing_captions(captions, "*/*.txt")
+    if not (os.path.isdir(images) and os.path.isfile(listing)):
+        files = "CUB_200_2011/images and CUB_200_2011/images.txt"
+        missing.insert(0, f"the images {files} (CUB_200_2011.tgz from {IMAGES_PAGE})")
+    if missing:
+        raise incomplete("cub", missing, folder)
+    rows = _rows(images, listing, captions)
+    return RowTable.from_rows("cub", rows, label_kind="class", check_images=options.check_images)
+
+
+def _rows(images: str, listing: str, captions: str) -> Iterator[Row]:
+    splits = reed_captions.class_splits(captions, _VALIDATION_SHARE)
+    without = set(splits)
+    for class_name, file_name in _listed(listing):
+        if class_name in splits:
+            without.discard(class_name)
+            image_id = os.path.splitext(file_name)[0]
+            sentences = reed_captions.read_captions(captions, class_name, image_id)
+            yield Row(
+                os.path.join(images, class_name, file_name), sentences, class_name, image_id, splits[class_name]
+            )
+    if without:
+        raise UserError(f"The cub class {min(without)} of the class lists has no image in {listing}.")
+
+
+def _listed(listing: str) -> Iterator[tuple[str, str]]:
+    """Class and file name of each line `NUMBER CLASS/FILE`."""
+    with open(listing, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            class_name, slash, file_name = line.strip().partition(" ")[2].partition("/")
+            if not slash:
+                raise UserError(f"{listing} line {number}: expected a number, a space and CLASS/FILE.jpg.")
+            yield class_name, file_name
