@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from tests.data.feature_pairs import write_wikipedia
-from xmkeras import evaluate, train
+from xmkeras import evaluate, export, jobs, train
+from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.modality_gap import probe_accuracy
+from xmkeras.run import RunDirectory
+from xmkeras.serving.client import SearchModel
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +50,20 @@ def test_the_report_shows_scope_and_space(run: pathlib.Path):
 def test_the_run_keeps_what_evaluation_needs(run: pathlib.Path):
     assert json.loads((run / "feature_widths.json").read_text()) == {"image": 8, "text": 6}
     assert not (run / "vocabulary.txt").exists()
+
+
+def test_class_probabilities_are_measured_and_exported(tmp_path: pathlib.Path):
+    write_wikipedia(tmp_path, train=60, test=30)
+    argv = ["--flagfile=flags/daml_wikipedia_tuned.cfg", f"--data_dir={tmp_path}", f"--run={tmp_path / 'run'}"]
+    argv += ["--image_preprocessing=sqrt,fourier50", "--embedding_dim=8", "--batch_size=18", "--steps=60"]
+    assert train.main([*argv, "--learning_rate=1e-2"]) == 0
+    run = RunDirectory(tmp_path / "run")
+    measured, _ = jobs.evaluate(run.config(), run)
+    for way in ("image_to_text", "text_to_image"):
+        assert measured.results[f"{way}/mAP"] > measured.results[f"chance/{way}/mAP"] + 20
+    classes = [EmbeddingSet(side.ids, side.labels, side.vectors[:, :3]) for side in (measured.images, measured.texts)]
+    assert measured.results["modality_probe/after_training"] == pytest.approx(probe_accuracy(*classes))
+    assert export.main([f"--run={run.path}", "--gallery=test"]) == 0
+    found = SearchModel(run.path).signatures["search_by_text_features"](text_features=np.ones((1, 6), np.float32))
+    assert found["scores"].shape == (1, 10)
+    assert 0 <= float(found["scores"][0, 0]) <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xmkeras import assembly
 from xmkeras.config import Config
 from xmkeras.evaluation import Evaluator, Measured
+from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.modality_gap import probe_accuracy, tsne_figure
 from xmkeras.retrieval.report import Picture, Section
 from xmkeras.retrieval.scope_plot import precision_scope_figure
@@ -26,7 +27,11 @@ def feature_sections(config: Config, run: RunDirectory, split: str, measured: Me
     train = table.split("train")
     untrained = assembly.build_method(config, assembly.feature_inputs(train), train.num_labels)
     before = Evaluator(config, table.split(split), untrained, run.embeddings(f"{split}-untrained")).embed()
-    spaces = {"before training": before, "after training": (measured.images, measured.texts)}
+    shared = untrained.retrieval_towers.embedding_dim - untrained.retrieval_towers.private_dims
+    spaces = {
+        "before training": (_first(before[0], shared), _first(before[1], shared)),
+        "after training": (_first(measured.images, shared), _first(measured.texts, shared)),
+    }
     gaps = {name: probe_accuracy(*space) for name, space in spaces.items()}
     for name, value in gaps.items():
         measured.results[f"modality_probe/{name.replace(' ', '_')}"] = value
@@ -35,3 +40,8 @@ def feature_sections(config: Config, run: RunDirectory, split: str, measured: Me
     figure = tsne_figure(spaces, table.label_names, seed=config.train.seed)
     picture = Picture("space", "t-SNE of images and texts before and after training, by class and by modality", figure)
     return [*sections, Section("The space", text, (picture,))]
+
+
+def _first(items: EmbeddingSet, dims: int) -> EmbeddingSet:
+    """The items in their first dimensions, without those that tell nothing but the modality."""
+    return EmbeddingSet(items.ids, items.labels, items.vectors[:, :dims])

@@ -127,6 +127,7 @@ def test_ranking_by_posteriors_is_an_option():
     plain, method = build(), build(ranking="posterior")
     assert plain.retrieval_towers is plain.towers
     assert method.retrieval_towers.embedding_dim == 2 + 2
+    assert method.distance == "cosine"
     assert method.named_variables().keys() == plain.named_variables().keys()
     _, batch = outputs(method)
     head, towers = method.heads["label"], method.retrieval_towers

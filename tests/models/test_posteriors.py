@@ -41,7 +41,7 @@ def probabilities(embeddings, head) -> np.ndarray:
 def test_the_cosine_is_the_probability_of_one_class(parts):
     towers, head = parts
     after = posterior_towers(towers, head)
-    assert (after.embedding_dim, after.widths) == (5, (8, 6))
+    assert (after.embedding_dim, after.widths, after.private_dims, towers.private_dims) == (5, (8, 6), 2, 0)
     images, texts = after.encode_image_features(IMAGES), after.encode_text_features(TEXTS)
     for embeddings in (images, texts):
         np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)

@@ -98,8 +98,8 @@ class Daml(Method):
 
     @property
     def distance(self) -> Literal["cosine", "euclidean"]:
-        """Euclidean by default, as in the code that the paper's tables compare with."""
-        return "cosine" if self.params.distance == "cosine" else "euclidean"
+        """Euclidean by default, as in the code that the paper's tables compare with; of posteriors the cosine."""
+        return "cosine" if self.params.distance == "cosine" or self.params.ranking == "posterior" else "euclidean"
 
     def set_progress(self, progress: float) -> None:
         """Sets sigma times lambda of the share of the run that is done."""

@@ -48,10 +48,12 @@ class FeatureTowers:
     Attributes:
         image_head: float32 (B, f) -> (B, d).
         text_encoder: float32 (B, t) -> (B, d).
+        private_dims: how many of the last dimensions tell the modality and nothing else of an item.
     """
 
     image_head: keras.Model
     text_encoder: keras.Model
+    private_dims: int = 0
 
     @property
     def embedding_dim(self) -> int:
