@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
 from tests.conftest import ROOT
+from tests.data.feature_pairs import write_wikipedia
 from tests.models.tiny_bert import write_hugging_face
 from xmkeras import flags, jobs
 from xmkeras.method import Batch
@@ -20,11 +21,15 @@ FLAGFILES = sorted((ROOT / "flags").glob("*.cfg"))
 
 
 @pytest.mark.parametrize("flagfile", FLAGFILES, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("plain_tower")
 def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
     table = write_pairs(tmp_path / "pairs", images=16, splits=("train", "validation"))
     # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
     replaced = [*SMALL, "--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
     replaced.append(f"--bert={write_hugging_face(tmp_path / 'bert')}")
+    if "wikipedia" in flagfile.stem:
+        write_wikipedia(tmp_path)
+        replaced = [f"--data_dir={tmp_path}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
     take = TrainStep.__call__
 
     def take_and_interrupt(self: TrainStep, batch: Batch, step: int):

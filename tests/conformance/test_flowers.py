@@ -16,6 +16,7 @@ from xmkeras.errors import UserError
 FLAGFILE = "--flagfile=flags/cmpm_flowers.cfg"
 
 
+@pytest.mark.usefixtures("plain_tower")
 def test_two_steps_evaluation_and_export(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]):
     write_flowers(tmp_path / "data")
     run = tmp_path / "run"
