@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.models.plain import plain_images
 from xmkeras.data import images
 from xmkeras.data.text import Tokenizer, Vocabulary
 from xmkeras.models.towers import Towers, build_towers
@@ -73,16 +74,9 @@ def small_towers(dim: int = DIM, seed: int = 0) -> Towers:
     """Towers whose batch norm knows a batch: untrained ones collapse to a point in inference mode."""
     keras.utils.set_random_seed(seed)
     vocabulary = Vocabulary.build(CAPTIONS, min_count=1)
-    towers = build_towers(
-        image_tower="mobilenet",
-        image_size=SIZE,
-        image_width=0.25,
-        image_weights="none",
-        embedding_dim=dim,
-        tokenizer=Tokenizer(vocabulary.words),
-        word_dim=12,
-        lstm_units=10,
-    )
+    tokenizer = Tokenizer(vocabulary.words)
+    with plain_images():
+        towers = build_towers(tokenizer=tokenizer, image_size=SIZE, embedding_dim=dim, word_dim=12, lstm_units=10)
     norms = [layer for part in towers.named_parts.values() for layer in part._flatten_layers()]
     momentum = {layer: layer.momentum for layer in norms if isinstance(layer, keras.layers.BatchNormalization)}
     for layer in momentum:
