@@ -5,6 +5,8 @@ STAMP := .venv/installed.stamp
 ORACLES := build/oracles
 PYTHONS ?= python3.13 python3.12 python3.11 python3
 ARGS ?=
+# Processes of the suite, of one thread each: most tests are serial. WORKERS=0 runs them all in one process.
+WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help setup demo test test-oracles lint lock clean
@@ -22,7 +24,7 @@ demo: $(STAMP)
 	@$(BIN)/python -m tools.demo $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-oracles: $(ORACLES)/installed.stamp
 	@$(ORACLES)/bin/python -m pytest tests/oracles tests/losses/test_backends.py $(ARGS)
