@@ -1,4 +1,4 @@
-"""The commands as processes: killed and restarted, interrupted, and stopped by mistakes with one sentence."""
+"""The commands: killed and restarted as processes, interrupted, and stopped by mistakes with one sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
 from tests.conftest import ROOT
+from xmkeras import flags, train
 from xmkeras.training.checkpoints import Checkpoints
 
 STEPS = 60
@@ -26,23 +27,30 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return write_pairs(tmp_path_factory.mktemp("pairs"), 32, splits=("train", "validation", "test"))
 
 
-def command(table: pathlib.Path, run: pathlib.Path, *more: str) -> list[str]:
+def arguments(table: pathlib.Path, run: pathlib.Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "xmkeras.train", *SMALL, "--source=table", f"--table={table}", "--cmpm.classifier=cmpc",
-        "--batch_size=8", f"--steps={STEPS}", "--save_every=4", "--eval_every=20", "--augment=flip,crop", "--ema=0.9",
-        "--schedule=cosine", "--word_dropout=0.1", f"--run={run}", *more,
+        *SMALL, "--source=table", f"--table={table}", "--cmpm.classifier=cmpc", "--batch_size=8", f"--steps={STEPS}",
+        "--save_every=4", "--eval_every=20", "--augment=flip,crop", "--ema=0.9", "--schedule=cosine",
+        "--word_dropout=0.1", f"--run={run}", *more,
     ]  # fmt: skip
 
 
-def run_to_end(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+def command(table: pathlib.Path, run: pathlib.Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "xmkeras.train", *arguments(table, run, *more)]
 
 
-def kill_when(arguments: list[str], moment: Callable[[], bool]) -> None:
+def train_here(argv: list[str]) -> int:
+    """What `python -m xmkeras.train` ends with, in this process, which has TensorFlow already."""
+    return flags.main_guard(train.main, argv)
+
+
+def run_to_end(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+def kill_when(argv: list[str], moment: Callable[[], bool]) -> None:
     """Starts a command and sends SIGKILL as soon as `moment()`."""
-    process = subprocess.Popen(
-        arguments, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(argv, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not moment():
         time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
@@ -110,17 +118,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(table: pathlib.Path, tmp_path: pathl
     assert "--embedding_dim was 16, is 8" in other.stderr
 
 
-def test_a_nan_stops_with_step_term_and_rows(table: pathlib.Path, tmp_path: pathlib.Path):
-    done = run_to_end(command(table, tmp_path / "run", "--learning_rate=1e30", "--schedule=constant"))
-    assert done.returncode == 2
-    message = done.stderr.strip().splitlines()[-1]
+def test_a_nan_stops_with_step_term_and_rows(
+    table: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+):
+    assert train_here(arguments(table, tmp_path / "run", "--learning_rate=1e30", "--schedule=constant")) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("xmkeras: Step ")
     assert "cmpm_i2t" in message
     assert "train_" in message
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("mistake", "words"),
     [
         (["--source=table", "--table=/nowhere/pairs.csv"], ["/nowhere/pairs.csv"]),
         (["--source=flowers", "--data_dir=/nowhere"], ["/nowhere", "cmpm_openmoji"]),
@@ -130,11 +139,20 @@ def test_a_nan_stops_with_step_term_and_rows(table: pathlib.Path, tmp_path: path
         (["--image_size=big"], ["--image_size=big"]),
     ],
 )
-def test_mistakes_end_with_one_sentence_and_status_two(flags: list[str], words: list[str], tmp_path: pathlib.Path):
-    done = run_to_end([sys.executable, "-m", "xmkeras.train", f"--run={tmp_path / 'run'}", "--steps=1", *flags])
-    assert done.returncode == 2, done.stderr
-    message = [line for line in done.stderr.splitlines() if line.startswith("xmkeras:")]
+def test_mistakes_end_with_one_sentence_and_status_two(
+    mistake: list[str], words: list[str], tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+):
+    assert train_here([f"--run={tmp_path / 'run'}", "--steps=1", *mistake]) == 2
+    shown = capfd.readouterr().err
+    message = [line for line in shown.splitlines() if line.startswith("xmkeras:")]
     assert len(message) == 1
     for word in words:
         assert word in message[0]
+    assert "Traceback" not in shown
+
+
+def test_a_mistake_in_a_process_of_its_own_is_one_sentence_too(tmp_path: pathlib.Path):
+    done = run_to_end([sys.executable, "-m", "xmkeras.train", f"--run={tmp_path / 'run'}", "--source=nothing"])
+    assert done.returncode == 2, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("xmkeras:")]
     assert "Traceback" not in done.stderr
