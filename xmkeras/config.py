@@ -126,6 +126,9 @@ class TrainConfig:
     optimizer: str = option("adam", "default optimizer", ("adam", "sgd"))
     learning_rate: float = option(2e-4, "peak learning rate")
     beta_1: float = option(0.9, "share of the old mean gradient that a step of Adam keeps")
+    beta_2: float = option(
+        0.999, "share of the old mean squared gradient that a step of Adam keeps; less where gradients soon shrink"
+    )
     schedule: str = option(
         "constant", "learning rate after the warm-up", ("constant", "cosine", "step", "exponential", "plateau")
     )

@@ -225,6 +225,7 @@ class Trainer:
             learning_rate=stage.learning_rate or self.options.learning_rate,
             weight_decay=self.options.weight_decay,
             beta_1=self.options.beta_1,
+            beta_2=self.options.beta_2,
         )
         return {
             phase.name: GroupedOptimizer(
