@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.models.tiny_bert import write_hugging_face
 from tests.test_jobs import command, run_to_end
 from xmkeras import assembly, flags, jobs
 from xmkeras.config import Config
+from xmkeras.evaluation import Evaluator
 from xmkeras.method import Method
 from xmkeras.run import RunDirectory
 from xmkeras.stage_features import stage_features
@@ -35,7 +37,7 @@ def test_feature_cache_trains_like_the_frozen_backbone_itself(tmp_path: pathlib.
     for name, more in (("cached", ()), ("computed", ("--nofeature_cache",))):
         done = run_to_end(command(table, tmp_path / name, *frozen, *more))
         assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "cached" / "features").glob("images-*.npy"))) == 1
+    assert len(list((tmp_path / "cached" / "features").glob("images-*.npy"))) == 2
     assert not (tmp_path / "computed" / "features").exists()
     two = weights_of(tmp_path / "computed")
     for name, value in weights_of(tmp_path / "cached").items():
@@ -110,6 +112,27 @@ def test_dropped_words_are_computed_anew(arguments: list[str], tmp_path: pathlib
     assert stage_features(config, RunDirectory(tmp_path), rows, method).tokens is None
 
 
+def test_a_broken_image_is_left_out_of_a_cached_evaluation_too(arguments: list[str], tmp_path: pathlib.Path):
+    config, method = parts(arguments)
+    table = assembly.load_table(config)
+    rows, validation = table.split("train"), table.split("validation")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    paths = list(validation.image_paths)
+    paths[4] = str(broken)
+    validation = dataclasses.replace(validation, image_paths=paths)
+    Freezer(method).freeze(["image_backbone/.*", "text_encoder/bert_.*"])
+    features = stage_features(config, RunDirectory(tmp_path), rows, method, validation)
+    evaluator = Evaluator(config, validation, method, tmp_path / "embeddings")
+    plain = [(part.ids.copy(), np.array(part.vectors)) for part in evaluator.embed()]
+    evaluator.read(features.validation_images, features.tokens)
+    cached = evaluator.embed()
+    assert [len(part) for part in cached] == [15, 30]
+    for (ids, vectors), part in zip(plain, cached, strict=True):
+        np.testing.assert_array_equal(part.ids, ids)
+        np.testing.assert_allclose(part.vectors, vectors, atol=1e-5)
+
+
 STAGES = (f"--stage=steps=6 frozen={FROZEN}", "--stage=steps=2 lr=1e-4")
 
 
@@ -130,7 +153,7 @@ def test_both_caches_train_and_measure_like_the_frozen_towers_themselves(
 ):
     computed = train(arguments, tmp_path / "computed", *STAGES, "--nofeature_cache")
     shared = [path.name.split("-")[0] for path in (cached.path.parent / "shared").iterdir()]
-    assert sorted(shared) == ["images", "tokens"]
+    assert sorted(shared) == ["images", "images", "tokens"]  # training, validation, captions of both
     two = weights_of(computed.path)
     for name, value in weights_of(cached.path).items():
         np.testing.assert_allclose(value, two[name], atol=1e-3, err_msg=name)

@@ -69,26 +69,40 @@ class Evaluator:
         if self._has_images:
             self._tokenize = towers.tokenizer
             self._image_size = assembly.image_size(config)
-            self._image_batches = batches.image_batches(table, image_size=self._image_size, batch_size=_IMAGE_BATCH)
-            self._encode_image = _inference(lambda batch: towers.encode_image(batch["image"]))
+            self._encode_image = _inference(
+                lambda batch: towers.encode_features(batch["image_features"])
+                if "image_features" in batch
+                else towers.encode_image(batch["image"])
+            )
             self._encode_text = _inference(
                 lambda batch: towers.encode_text_tokens(batch["text_tokens"], batch["text_mask"])
                 if "text_tokens" in batch
                 else towers.encode_text_ids(batch["text"])
             )
-            self.read_captions(None)
+            self.read(None, None)
         else:
             self._image_batches = feature_batches.image_feature_batches(table, _FEATURE_BATCH)
             self._text_batches = feature_batches.text_feature_batches(table, _FEATURE_BATCH)
             self._encode_image = _inference(lambda batch: towers.encode_image_features(batch["image_features"]))
             self._encode_text = _inference(lambda batch: towers.encode_text_features(batch["text_features"]))
 
-    def read_captions(self, tokens: TokenVectors | None) -> None:
-        """From now on captions are read as the vectors that a frozen BERT made of them; None: as token ids."""
-        if self._has_images:
-            self._text_batches = batches.caption_batches(
-                self.table, tokenize=self._tokenize, batch_size=_TEXT_BATCH, tokens=tokens
-            )
+    def read(self, features: np.ndarray | None, tokens: TokenVectors | None) -> None:
+        """From now on images and captions are read as what frozen towers made of them; None: as they are.
+
+        Args:
+            features: float32 (rows, f) of a frozen image backbone, NaN where an image cannot be read.
+            tokens: the vectors that a frozen BERT made of the captions.
+        """
+        if not self._has_images:
+            return
+        self._image_batches = (
+            batches.image_batches(self.table, image_size=self._image_size, batch_size=_IMAGE_BATCH)
+            if features is None
+            else batches.cached_image_batches(self.table, features, batch_size=_FEATURE_BATCH)
+        )
+        self._text_batches = batches.caption_batches(
+            self.table, tokenize=self._tokenize, batch_size=_TEXT_BATCH, tokens=tokens
+        )
 
     def embed(self) -> tuple[EmbeddingSet, EmbeddingSet]:
         """Streams the embeddings of all distinct images and of all captions to disk.

@@ -79,7 +79,7 @@ def _train(
         def batches_of(stage: Stage, bad_rows: Sequence[int]) -> Batches:
             features = stage_features(config, run, rows, method, None if evaluator is None else evaluator.table)
             if evaluator is not None:
-                evaluator.read_captions(features.tokens)
+                evaluator.read(features.validation_images, features.tokens)
             return assembly.batches_of(config, rows, method, features.images, bad_rows, tokens=features.tokens)
 
         trainer = Trainer(

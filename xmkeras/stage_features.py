@@ -34,11 +34,13 @@ class StageFeatures:
     """What replaces the inputs of a stage; None where a part is trained or the cache is switched off.
 
     Attributes:
-        images: float32 (rows, f), or (rows, views, f), of the pooled image features of the training rows.
+        images: float32 (rows, f), or (rows, views, f), the pooled image features of the training rows.
+        validation_images: float32 (validation rows, f), those of the plain validation images.
         tokens: BERT's token vectors of all captions that the stage sees.
     """
 
     images: np.ndarray | None = None
+    validation_images: np.ndarray | None = None
     tokens: TokenVectors | None = None
 
 
@@ -52,7 +54,7 @@ def stage_features(
         run: whose folder holds them, unless --feature_dir names another.
         rows: the training split.
         method: whose towers compute them.
-        validation: rows whose captions are read in the stage too.
+        validation: rows that the stage measures.
 
     Raises:
         UserError: the disk is full.
@@ -61,14 +63,21 @@ def stage_features(
         return StageFeatures()
     folder = pathlib.Path(config.train.feature_dir) if config.train.feature_dir else run.features
     captions = assembly.captions_of(rows) + ([] if validation is None else assembly.captions_of(validation))
-    return StageFeatures(_images(config, folder, rows, method), _tokens(config, folder, captions, method))
+    augmentation = data_images.parse_augmentation(config.data.augment)
+    plain = data_images.Augmentation()
+    return StageFeatures(
+        _images(config, folder, rows, method, augmentation),
+        None if validation is None else _images(config, folder, validation, method, plain),
+        _tokens(config, folder, captions, method),
+    )
 
 
-def _images(config: Config, folder: pathlib.Path, rows: RowTable, method: Method) -> np.ndarray | None:
+def _images(
+    config: Config, folder: pathlib.Path, rows: RowTable, method: Method, augmentation: data_images.Augmentation
+) -> np.ndarray | None:
     backbone = method.towers.image_backbone
     if backbone.trainable_variables:
         return None
-    augmentation = data_images.parse_augmentation(config.data.augment)
     varied = augmentation != data_images.Augmentation()
     views = 1 + (1 if augmentation.only_flips else config.train.feature_views) * varied
     about = (rows.fingerprint(), _places(config, rows), config.data.image_size, augmentation, views, _VIEW_SEED)

@@ -51,6 +51,6 @@ def test_variants_share_features_and_are_measured_once(tmp_path: pathlib.Path, c
         assert ablate.main([*arguments, f"--table={table}"]) == 0
         assert "| cmpc | " in capsys.readouterr().out
     folder = tmp_path / "out"
-    assert len(list((folder / "features").iterdir())) == 1
+    assert len(list((folder / "features").iterdir())) == 2  # of the training and of the validation images
     assert json.loads((folder / "cmpm" / "seed-3" / "test.json").read_text())["step"] == 1
     assert not list(folder.glob("*/*/checkpoints"))

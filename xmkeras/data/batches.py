@@ -278,6 +278,23 @@ def image_batches(
     return dataset.ignore_errors().batch(batch_size).prefetch(2).with_options(_options())
 
 
+def cached_image_batches(table: RowTable, features: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
+    """The features of every distinct image once, in the order of its first row; those of broken ones are left out.
+
+    Args:
+        table: the images.
+        features: float32 (rows, f), NaN where an image could not be read.
+        batch_size: images in a batch.
+
+    Returns:
+        Dataset of dicts: `image_features` float32 (b, f) and `row` int64 (b,), as of `image_batches`.
+    """
+    rows = table.distinct_images()
+    rows = rows[~np.isnan(features[rows]).any(axis=1)]
+    dataset = tf.data.Dataset.from_tensor_slices({"image_features": np.asarray(features[rows]), "row": rows})
+    return dataset.batch(batch_size).with_options(_options())
+
+
 def caption_batches(
     table: RowTable, *, tokenize: Tokenize, batch_size: int, tokens: TokenVectors | None = None
 ) -> tf.data.Dataset:
