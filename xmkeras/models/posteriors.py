@@ -56,4 +56,5 @@ def posterior_towers(towers: FeatureTowers, label_head: keras.layers.Layer) -> F
     for place, tower in enumerate((towers.image_head, towers.text_encoder)):
         lift = PosteriorEmbedding(place, name="posterior", dtype="float32")
         sides.append(keras.Model(tower.inputs[0], lift(label_head(tower.outputs[0])), name=tower.name))
-    return FeatureTowers(*sides, private_dims=2)
+    image, text = sides
+    return FeatureTowers(image, text, private_dims=2)
