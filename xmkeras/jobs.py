@@ -76,10 +76,13 @@ def _train(
             evaluator = Evaluator(config, table.split("validation"), method, run.embeddings("validation"))
             validation = Validation(evaluator, monitor)
 
+        # A moving average of the weights may differ from what is frozen now, and evaluation uses the average.
+        cached = None if evaluator is None or config.train.ema else evaluator
+
         def batches_of(stage: Stage, bad_rows: Sequence[int]) -> Batches:
-            features = stage_features(config, run, rows, method, None if evaluator is None else evaluator.table)
-            if evaluator is not None:
-                evaluator.read(features.validation_images, features.tokens)
+            features = stage_features(config, run, rows, method, None if cached is None else cached.table)
+            if cached is not None:
+                cached.read(features.validation_images, features.tokens)
             return assembly.batches_of(config, rows, method, features.images, bad_rows, tokens=features.tokens)
 
         trainer = Trainer(
