@@ -38,6 +38,7 @@ class DataConfig:
     check_images: bool = option(True, "loading the rows looks for every image file")
     limit: int = option(0, "distinct images kept of each split; 0 keeps all")
     render_size: int = option(72, "side in pixels at which OpenMoji drawings are rendered")
+    skin_tones: bool = option(True, "OpenMoji trains on the skin tones of people beside their neutral drawings")
     pack: bool = option(False, "pack encoded images into random-access shards with tensorflow-datasets")
     image_size: str = option("224", "image size in pixels, SIDE or HEIGHTxWIDTH")
     augment: str = option("none", "training augmentation, comma-separated: none, flip, crop, timam, ...")

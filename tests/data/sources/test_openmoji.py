@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import importlib
 import sys
 
@@ -73,6 +74,14 @@ def test_training_holds_skin_tones_under_one_identity(table):
         assert train.labels[row] == train.labels[neutral]
         assert set(train.captions[neutral]) < set(train.captions[row])
         assert "skin tone" in train.captions[row][0]
+
+
+def test_skin_tones_can_be_left_out(table, options):
+    plain = openmoji.load(dataclasses.replace(options, skin_tones=False))
+    assert not any(TONE.search(code(path)) for path in plain.image_paths)
+    neutral = [row for row, path in enumerate(table.image_paths) if not TONE.search(code(path))]
+    assert plain.image_paths == [table.image_paths[row] for row in neutral]
+    assert plain.captions == [table.captions[row] for row in neutral]
 
 
 def test_variants_of_gender_share_a_split(table):

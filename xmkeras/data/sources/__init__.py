@@ -30,6 +30,7 @@ class SourceOptions:
         identity_disjoint: a split made here keeps all rows of a label on one side.
         validation_share, test_share: of the images (of the labels with `identity_disjoint`), 0 to 1.
         render_size: side of rendered drawings, pixels.
+        skin_tones: train on the skin tones of a drawing too, which OpenMoji's validation and test do not hold.
         pack: read the images from sharded random-access files, written on first use.
         check_images: look for every image file while loading.
         limit: keep so many images of each split at most; 0 keeps all.
@@ -54,6 +55,7 @@ class SourceOptions:
     validation_share: float = 0.1
     test_share: float = 0.2
     render_size: int = 128
+    skin_tones: bool = True
     pack: bool = False
     check_images: bool = True
     limit: int = 0

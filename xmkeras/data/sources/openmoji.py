@@ -24,8 +24,9 @@ def load(options: SourceOptions) -> RowTable:
     """One row a drawing, labelled by identity: the emoji without its skin tone.
 
     Variants of gender share a split; splits are made by a hash of what they have in common. Validation and
-    test hold the neutral drawing of an identity alone, training also its skin tones. The drawings are
-    rendered to PNG under `options.data_dir` when they are first asked for.
+    test hold the neutral drawing of an identity alone, training also its skin tones unless
+    `options.skin_tones` is off. The drawings are rendered to PNG under `options.data_dir` when they are
+    first asked for.
 
     Raises:
         UserError: a package is missing, or the drawings cannot be rendered.
@@ -62,7 +63,7 @@ def _rows(files: dict[str, str], png_dir: str, options: SourceOptions) -> Iterat
         if identity is None:
             continue
         split = hash_split(neutral_base(identity.code), options.validation_share, options.test_share)
-        if identity.code != code and split != "train":
+        if identity.code != code and (split != "train" or not options.skin_tones):
             continue
         yield Row(
             image=os.path.join(png_dir, f"{files[code]}.png"),
