@@ -49,6 +49,8 @@ $(STAMP): requirements.lock requirements-no-deps.lock setup.cfg pyproject.toml
 	@echo "Installing the tested set of packages into .venv, once (about 0.7 GB to download) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# What is installed without its dependencies would fail the check, when an older .venv has it already.
+	@$(BIN)/python -m pip uninstall --quiet --yes -r requirements-no-deps.lock
 	@$(BIN)/python -m pip check
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-no-deps.lock
 	@touch $@
