@@ -13,7 +13,7 @@ from absl import logging
 
 from xmkeras import assembly
 from xmkeras.config import Config
-from xmkeras.data import batches, feature_batches
+from xmkeras.data import feature_batches, passes
 from xmkeras.data import images as data_images
 from xmkeras.data.rows import RowTable
 from xmkeras.data.token_vectors import TokenVectors
@@ -96,11 +96,11 @@ class Evaluator:
         if not self._has_images:
             return
         self._image_batches = (
-            batches.image_batches(self.table, image_size=self._image_size, batch_size=_IMAGE_BATCH)
+            passes.image_batches(self.table, image_size=self._image_size, batch_size=_IMAGE_BATCH)
             if features is None
-            else batches.cached_image_batches(self.table, features, batch_size=_FEATURE_BATCH)
+            else passes.cached_image_batches(self.table, features, batch_size=_FEATURE_BATCH)
         )
-        self._text_batches = batches.caption_batches(
+        self._text_batches = passes.caption_batches(
             self.table, tokenize=self._tokenize, batch_size=_TEXT_BATCH, tokens=tokens
         )
 

@@ -16,8 +16,8 @@ from absl import logging
 
 from xmkeras import assembly
 from xmkeras.config import Config
-from xmkeras.data import batches as data_batches
 from xmkeras.data import images as data_images
+from xmkeras.data import passes
 from xmkeras.data.rows import RowTable
 from xmkeras.data.token_vectors import TokenVectors
 from xmkeras.method import Method
@@ -86,7 +86,7 @@ def _images(
 
     def blocks() -> Iterator[tuple[np.ndarray, Any]]:
         logging.info("Computing the features of %d images in %d views, once.", rows.num_images, views)
-        for batch in data_batches.image_batches(
+        for batch in passes.image_batches(
             rows,
             image_size=assembly.image_size(config),
             batch_size=_IMAGE_BATCH,

@@ -13,7 +13,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework import op_def_registry
 
 from tests.data import samples
-from xmkeras.data import batches, images
+from xmkeras.data import batches, images, passes
 from xmkeras.data.rows import Row, RowTable
 from xmkeras.data.sampling import PairSampler
 from xmkeras.data.text import Tokenizer
@@ -242,7 +242,7 @@ def test_no_op_makes_the_pipeline_serial_under_op_determinism(table, in_files):
 
 
 def test_image_batches(table):
-    seen = take(batches.image_batches(table, image_size=SIZE, batch_size=8), 9)
+    seen = take(passes.image_batches(table, image_size=SIZE, batch_size=8), 9)
     assert [len(batch["row"]) for batch in seen] == [8, 8, 2]
     order = np.concatenate([batch["row"] for batch in seen])
     np.testing.assert_array_equal(order, np.setdiff1d(np.arange(COUNT), BROKEN))
@@ -252,24 +252,24 @@ def test_image_batches(table):
 def test_image_batches_have_each_image_once(tmp_path):
     doubled = [Row(row.image, row.captions, row.label, row.image_id, "train") for row in rows(tmp_path) for _ in "ab"]
     table = RowTable.from_rows("toy", doubled, label_kind="class")
-    seen = take(batches.image_batches(table, image_size=SIZE, batch_size=100), 2)
+    seen = take(passes.image_batches(table, image_size=SIZE, batch_size=100), 2)
     np.testing.assert_array_equal(seen[0]["row"], 2 * np.setdiff1d(np.arange(COUNT), BROKEN))
 
 
 def test_views_of_an_image(table):
     flips = images.Augmentation(flip=True)
-    (batch,) = take(batches.image_batches(table, image_size=SIZE, batch_size=18, augmentation=flips, views=2), 2)
+    (batch,) = take(passes.image_batches(table, image_size=SIZE, batch_size=18, augmentation=flips, views=2), 2)
     assert batch["image"].shape == (18, 2, *SIZE, 3)
     np.testing.assert_array_equal(batch["image"][:, 1], batch["image"][:, 0, :, ::-1])
     options = {"image_size": SIZE, "batch_size": 18, "augmentation": EVERYTHING, "views": 3, "seed": 1}
-    (varied,) = take(batches.image_batches(table, **options), 2)
+    (varied,) = take(passes.image_batches(table, **options), 2)
     np.testing.assert_array_equal(varied["image"][:, 0], batch["image"][:, 0])
     assert (varied["image"][:, 1] != varied["image"][:, 2]).any()
-    assert_equal([varied], take(batches.image_batches(table, **options), 2))
+    assert_equal([varied], take(passes.image_batches(table, **options), 2))
 
 
 def test_caption_batches(table):
-    seen = take(batches.caption_batches(table, tokenize=TOKENIZER, batch_size=7), 9)
+    seen = take(passes.caption_batches(table, tokenize=TOKENIZER, batch_size=7), 9)
     assert [len(batch["row"]) for batch in seen] == [7, 7, 7, 7, 2]
     order = np.concatenate([batch["row"] for batch in seen])
     np.testing.assert_array_equal(order, [row for row, own in enumerate(table.captions) for _ in own])

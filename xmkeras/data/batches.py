@@ -1,10 +1,9 @@
-"""Rows to batches: seeded, resumable training batches, and one pass over images or captions."""
+"""Rows to batches of training: seeded, resumable, past broken images."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import gc
 import re
 import weakref
@@ -15,22 +14,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from xmkeras.data import images
+from xmkeras.data import images, pipeline
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
 from xmkeras.data.token_vectors import TokenVectors
 from xmkeras.errors import UserError
 
-Batch = dict[str, tf.Tensor]
-Tokenize = Callable[[Any], tf.Tensor]
-
 _FOREVER = np.iinfo(np.int64).max
-# Python functions here are pure, and declared so: under `enable_op_determinism` one stateful op anywhere in a
-# pipeline (a Python function, a table lookup) makes tf.data drop all of its parallelism and prefetching.
-_python = functools.partial(tf.numpy_function, stateful=False)
-_graph = tf.autograph.experimental.do_not_convert  # plain tensor code: nothing for AutoGraph to convert
-
-
 _running: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
 
 
@@ -77,7 +67,7 @@ class TrainingBatches:
         sampler: PairSampler,
         *,
         image_size: images.Size,
-        tokenize: Tokenize,
+        tokenize: pipeline.Tokenize,
         augmentation: images.Augmentation,
         seed: int,
         max_bad_rows: int = 10,
@@ -111,10 +101,10 @@ class TrainingBatches:
         dataset = tf.data.Dataset.range(start_step, _FOREVER).map(self._planner(tuple(self.bad_rows)))
         if self._features is None:
             dataset = dataset.unbatch()
-            dataset = dataset.map(_graph(self._read), num_parallel_calls=tf.data.AUTOTUNE)
-            dataset = dataset.map(_graph(self._decode), num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.map(pipeline.in_graph(self._read), num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.map(pipeline.in_graph(self._decode), num_parallel_calls=tf.data.AUTOTUNE)
             dataset = dataset.batch(self._sampler.batch_size, drop_remainder=True)
-        return dataset.map(_graph(self._finish)).prefetch(2).with_options(_options())
+        return dataset.map(pipeline.in_graph(self._finish)).prefetch(2).with_options(pipeline.options())
 
     def iterate(
         self, start_step: int, distribute: Callable[[tf.data.Dataset], Any] = lambda dataset: dataset
@@ -149,7 +139,7 @@ class TrainingBatches:
             rows[at] = self._sampler.replacement(int(rows[at]), bad_rows)
         captions = [self._table.captions[row] for row in rows]
         texts = [own[number % len(own)] for own, number in zip(captions, numbers, strict=True)]
-        columns = {"row": rows, "position": positions, **_text_columns(texts, self._tokens)}
+        columns = {"row": rows, "position": positions, **pipeline.text_columns(texts, self._tokens)}
         columns |= {"label": self._table.labels[rows], "image_id": self._table.image_index[rows]}
         if self._features is not None:
             columns["image_features"] = self._features_of(rows, step)
@@ -162,10 +152,10 @@ class TrainingBatches:
         views = np.random.default_rng([self._seed, step, 1]).integers(self._features.shape[1], size=len(rows))
         return self._features[rows, views].astype(np.float32)
 
-    def _planner(self, bad_rows: Sequence[int]) -> Callable[[tf.Tensor], Batch]:
+    def _planner(self, bad_rows: Sequence[int]) -> Callable[[tf.Tensor], pipeline.Batch]:
         """`_plan` as a graph function of the step, which fails where the features of a row are missing."""
-        types = dict.fromkeys(("row", "position", "label", "image_id"), tf.int64) | _text_types(self._tokens)
-        shapes = _text_shapes(self._tokens)
+        types = dict.fromkeys(("row", "position", "label", "image_id"), tf.int64) | pipeline.text_types(self._tokens)
+        shapes = pipeline.text_shapes(self._tokens)
         if self._features is not None:
             types["image_features"] = tf.float32
             shapes["image_features"] = (self._features.shape[-1],)
@@ -176,24 +166,24 @@ class TrainingBatches:
                 raise ValueError("features of a broken image")
             return [columns[name] for name in types]
 
-        @_graph
-        def in_graph(step: tf.Tensor) -> Batch:
-            columns = dict(zip(types, _python(plan, [step], list(types.values())), strict=True))
+        @pipeline.in_graph
+        def in_graph(step: tf.Tensor) -> pipeline.Batch:
+            columns = dict(zip(types, pipeline.pure_python(plan, [step], list(types.values())), strict=True))
             for name, column in columns.items():
                 column.set_shape((self._sampler.batch_size, *shapes.get(name, ())))
             return columns
 
         return in_graph
 
-    def _read(self, example: Batch) -> Batch:
+    def _read(self, example: pipeline.Batch) -> pipeline.Batch:
         return {**example, "image": self._table.read_image(example["row"])}
 
-    def _decode(self, example: Batch) -> Batch:
+    def _decode(self, example: pipeline.Batch) -> pipeline.Batch:
         seed = tf.stack([tf.constant(self._seed, tf.int64), example["position"]])
-        image = _loader(self._image_size, self._augmentation)(example["image"], seed)
+        image = pipeline.loader(self._image_size, self._augmentation)(example["image"], seed)
         return {**example, "image": image}
 
-    def _finish(self, batch: Batch) -> Batch:
+    def _finish(self, batch: pipeline.Batch) -> pipeline.Batch:
         kept = {name: column for name, column in batch.items() if name != "position"}
         if self._tokens is not None:
             return kept
@@ -229,136 +219,3 @@ class TrainingBatches:
 
     def _name(self, row: int) -> str:
         return self._table.image_ids[row] if self._table.image_paths is None else self._table.image_paths[row]
-
-
-def image_batches(
-    table: RowTable,
-    *,
-    image_size: images.Size,
-    batch_size: int,
-    augmentation: images.Augmentation | None = None,
-    views: int = 1,
-    seed: int = 0,
-) -> tf.data.Dataset:
-    """Every distinct image of a table once, in the order of its first row; broken ones are left out.
-
-    Args:
-        table: the images.
-        image_size: (height, width) of the result.
-        batch_size: images in a batch.
-        augmentation: of the views after the first, which is the plain image; where it only flips, the second
-            view is the mirrored image.
-        views: of each image.
-        seed: of the augmentation.
-
-    Returns:
-        Dataset of dicts: `image` float32 (b, H, W, 3) in 0..255, or (b, views, H, W, 3) with more than one view;
-        `row` int64 (b,), the first row of the image. The last batch is what is left.
-    """
-    varied = augmentation or images.Augmentation()
-
-    @_graph
-    def read(row: tf.Tensor) -> Batch:
-        return {"image": table.read_image(row), "row": row}
-
-    @_graph
-    def decode(example: Batch) -> Batch:
-        plain = _loader(image_size, images.Augmentation())
-        seen = [plain(example["image"], tf.zeros(2, tf.int64))]
-        if varied.only_flips and views > 1:
-            seen.append(tf.reverse(seen[0], [1]))
-        for view in range(len(seen), views):
-            own = tf.stack([tf.constant(seed, tf.int64), example["row"] * views + view])
-            seen.append(_loader(image_size, varied)(example["image"], own))
-        return {"image": tf.stack(seen) if views > 1 else seen[0], "row": example["row"]}
-
-    dataset = tf.data.Dataset.from_tensor_slices(table.distinct_images())
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.ignore_errors().batch(batch_size).prefetch(2).with_options(_options())
-
-
-def cached_image_batches(table: RowTable, features: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
-    """The features of every distinct image once, in the order of its first row; those of broken ones are left out.
-
-    Args:
-        table: the images.
-        features: float32 (rows, f), NaN where an image could not be read.
-        batch_size: images in a batch.
-
-    Returns:
-        Dataset of dicts: `image_features` float32 (b, f) and `row` int64 (b,), as of `image_batches`.
-    """
-    rows = table.distinct_images()
-    rows = rows[~np.isnan(features[rows]).any(axis=1)]
-    dataset = tf.data.Dataset.from_tensor_slices({"image_features": np.asarray(features[rows]), "row": rows})
-    return dataset.batch(batch_size).with_options(_options())
-
-
-def caption_batches(
-    table: RowTable, *, tokenize: Tokenize, batch_size: int, tokens: TokenVectors | None = None
-) -> tf.data.Dataset:
-    """Every caption of every row once, row by row.
-
-    Returns:
-        Dataset of dicts: `text` int32 (b, L), or `text_tokens` and `text_mask` where `tokens` stand for the captions,
-        as in `TrainingBatches`; `row`, `image_id` (number of the distinct image) and `label` int64 (b,). The last
-        batch is what is left.
-    """
-    counts = np.array([len(captions) for captions in table.captions])
-    row_of_caption = np.repeat(np.arange(len(table)), counts)
-    first = np.cumsum(counts) - counts
-
-    types = _text_types(tokens) | dict.fromkeys(("row", "image_id", "label"), tf.int64)
-    shapes = _text_shapes(tokens)
-
-    def plan(start: np.ndarray) -> list[np.ndarray]:
-        numbers = np.arange(int(start), min(int(start) + batch_size, len(row_of_caption)))
-        rows = row_of_caption[numbers]
-        texts = [table.captions[row][at] for row, at in zip(rows, numbers - first[rows], strict=True)]
-        columns = {"row": rows, "image_id": table.image_index[rows], "label": table.labels[rows]}
-        columns |= _text_columns(texts, tokens)
-        return [columns[name] for name in types]
-
-    @_graph
-    def in_graph(start: tf.Tensor) -> Batch:
-        batch = dict(zip(types, _python(plan, [start], list(types.values())), strict=True))
-        for name, column in batch.items():
-            column.set_shape((None, *shapes.get(name, ())))
-        return batch if tokens is not None else {**batch, "text": tokenize(batch["text"])}
-
-    starts = tf.data.Dataset.range(0, len(row_of_caption), batch_size)
-    return starts.map(in_graph).prefetch(2).with_options(_options())
-
-
-def _text_types(tokens: TokenVectors | None) -> dict[str, tf.DType]:
-    return {"text": tf.string} if tokens is None else {"text_tokens": tf.float32, "text_mask": tf.bool}
-
-
-def _text_shapes(tokens: TokenVectors | None) -> dict[str, tuple[int | None, ...]]:
-    return {} if tokens is None else {"text_tokens": (None, tokens.width), "text_mask": (None,)}
-
-
-def _text_columns(texts: Sequence[str], tokens: TokenVectors | None) -> dict[str, np.ndarray]:
-    if tokens is None:
-        return {"text": np.array([text.encode() for text in texts], object)}
-    return dict(zip(("text_tokens", "text_mask"), tokens.batch(texts), strict=True))
-
-
-@functools.lru_cache(maxsize=16)
-def _loader(size: images.Size, augmentation: images.Augmentation) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """`images.load_augmented` of (data, seed), traced once however often a pipeline is made anew."""
-    signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((2,), tf.int64)]
-
-    @functools.partial(tf.function, input_signature=signature, autograph=False)
-    def load(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return images.load_augmented(data, size, augmentation, seed)
-
-    return load
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return options

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from xmkeras.data import pipeline
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
-
-Batch = dict[str, tf.Tensor]
 
 _FOREVER = np.iinfo(np.int64).max
 
@@ -51,13 +50,14 @@ class FeatureBatches:
             first = int(number) * steps
             return np.stack([self._sampler.batch(step)[0] for step in range(first, first + steps)])
 
+        @pipeline.in_graph
         def rows_of(number: tf.Tensor) -> tf.Tensor:
-            rows = tf.numpy_function(plan, [number], tf.int64, stateful=False)
+            rows = pipeline.pure_python(plan, [number], tf.int64)
             return tf.ensure_shape(rows, (steps, self._sampler.batch_size))
 
-        dataset = tf.data.Dataset.range(epoch, _FOREVER).map(tf.autograph.experimental.do_not_convert(rows_of))
+        dataset = tf.data.Dataset.range(epoch, _FOREVER).map(rows_of)
         dataset = dataset.unbatch().skip(done)
-        return dataset.map(_gatherer(self._columns)).prefetch(8).with_options(_options())
+        return dataset.map(_gatherer(self._columns)).prefetch(8).with_options(pipeline.options())
 
     def iterate(
         self, start_step: int, distribute: Callable[[tf.data.Dataset], Any] = lambda dataset: dataset
@@ -94,22 +94,15 @@ def feature_columns(table: RowTable) -> dict[str, np.ndarray]:
 
 def _in_order(table: RowTable, rows: np.ndarray, batch_size: int) -> tf.data.Dataset:
     dataset = tf.data.Dataset.from_tensor_slices(rows.astype(np.int64)).batch(batch_size)
-    return dataset.map(_gatherer(feature_columns(table))).with_options(_options())
+    return dataset.map(_gatherer(feature_columns(table))).with_options(pipeline.options())
 
 
-def _gatherer(columns: dict[str, np.ndarray]) -> Callable[[tf.Tensor], Batch]:
+def _gatherer(columns: dict[str, np.ndarray]) -> Callable[[tf.Tensor], pipeline.Batch]:
     with tf.init_scope():
         constants = {name: tf.constant(column) for name, column in columns.items()}
 
-    @tf.autograph.experimental.do_not_convert
-    def gather(rows: tf.Tensor) -> Batch:
+    @pipeline.in_graph
+    def gather(rows: tf.Tensor) -> pipeline.Batch:
         return {**{name: tf.gather(column, rows) for name, column in constants.items()}, "row": rows}
 
     return gather
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return options
