@@ -153,8 +153,10 @@ class Evaluator:
         pixels = data_images.load(tf.constant(self.table.read_bytes(row)), self._image_size)
         return tf.cast(tf.round(pixels), tf.uint8).numpy()
 
-    def _stream(self, name: str, dataset: tf.data.Dataset, encode: Callable[[Any], Any]) -> EmbeddingSet:
+    def _stream(self, name: str, dataset: tf.data.Dataset, encode: Any) -> EmbeddingSet:
         ids = np.array(self.table.image_ids)
+        # Traced once for all batches, whatever their lengths: a trace of BERT takes a second.
+        encode = encode.get_concrete_function(dataset.element_spec)
         with EmbeddingWriter(self._directory / name, self._dim) as writer:
             for batch in dataset:
                 rows = batch["row"].numpy()
@@ -162,5 +164,5 @@ class Evaluator:
         return EmbeddingSet.load(self._directory / name)
 
 
-def _inference(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return tf.function(lambda batch: tf.cast(encode(batch), tf.float32), reduce_retracing=True)
+def _inference(encode: Callable[[Any], Any]) -> Any:
+    return tf.function(lambda batch: tf.cast(encode(batch), tf.float32))
