@@ -21,7 +21,7 @@ from xmkeras.retrieval.tables import format_table
 
 FLAGFILE = "flags/cmpm_openmoji.cfg"
 PAGE = "search.html"
-SENTENCES = ("a red heart", "a sad face", "a person on a bicycle")
+SENTENCES = ("a red heart", "a sad face", "a person doing sports")
 
 
 class Step(NamedTuple):
