@@ -47,7 +47,8 @@ def test_two_replicas_equal_one_device(both: tuple[Results, Results], name: str,
         if towers == "mobilenet" and not key.startswith(("loss:cmp", "loss:loss")):
             continue
         scale = float(np.max(np.abs(one[key])))
-        if scale < 1e-6:  # rounding, as the mean of what batch norm has centred, and a later batch norm's mean of it
+        # Rounding: the mean of what batch norm has centred, as the modalities' gap or a later batch norm's average.
+        if scale < 1e-6 and (key.startswith("gauge:") or key.endswith("/moving_mean")):
             np.testing.assert_allclose(two[key], one[key], atol=1e-7, err_msg=key)
             continue
         scale = scale or 1.0
