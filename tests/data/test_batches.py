@@ -1,4 +1,3 @@
-import itertools
 import json
 import pathlib
 import subprocess
@@ -12,38 +11,11 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework import op_def_registry
 
-from tests.data import samples
-from xmkeras.data import batches, images, passes
-from xmkeras.data.rows import Row, RowTable
+from tests.data.toy_pictures import BROKEN, COUNT, EVERYTHING, SIZE, TOKENIZER, Batch, assert_equal, encoded, rows, take
+from xmkeras.data import batches, images
+from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
-from xmkeras.data.text import Tokenizer
 from xmkeras.errors import UserError
-
-SIZE = (12, 16)
-EVERYTHING = images.parse_augmentation("flip,crop,colour_jitter")
-TOKENIZER = Tokenizer(["a", "an", "image", "picture"])
-COUNT = 20
-BROKEN = (6, 7)
-
-Batch = dict[str, np.ndarray]
-
-
-def encoded(number: int) -> bytes:
-    picture = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
-    data = samples.encode(picture, "JPEG" if number % 2 else "PNG")
-    return data[: len(data) // 3] if number in BROKEN else data
-
-
-def rows(folder: pathlib.Path | None) -> list[Row]:
-    made = []
-    for number in range(COUNT):
-        image: str | bytes = encoded(number)
-        if folder is not None:
-            (folder / f"{number:02}.img").write_bytes(image)
-            image = str(folder / f"{number:02}.img")
-        captions = (f"a picture {number}", f"an image {number}")[: 1 + number % 2]
-        made.append(Row(image, captions, number // 2, f"image {number}", "train"))
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +29,6 @@ def make(table: RowTable, *, captions_per_image: int = 1, **options: Any) -> bat
     sampler = PairSampler(counts, batch_size=6, seed=5, captions_per_image=captions_per_image)
     settings: dict[str, Any] = {"augmentation": EVERYTHING, "on_bad_row": lambda _: None, "seed": 5, **options}
     return batches.TrainingBatches(table, sampler, image_size=SIZE, tokenize=TOKENIZER, **settings)
-
-
-def take(made: Any, count: int) -> list[Batch]:
-    return [{name: value.numpy() for name, value in batch.items()} for batch in itertools.islice(made, count)]
-
-
-def assert_equal(ones: list[Batch], others: list[Batch]) -> None:
-    assert len(ones) == len(others)
-    for one, other in zip(ones, others, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -239,46 +199,6 @@ def test_no_op_makes_the_pipeline_serial_under_op_determinism(table, in_files):
     definitions = ((node.op, op_def_registry.get(node.op)) for node in nodes)
     stateful = {name for name, definition in definitions if definition is not None and definition.is_stateful}
     assert stateful <= {"Assert", "If", "While", "StatefulPartitionedCall"}
-
-
-def test_image_batches(table):
-    seen = take(passes.image_batches(table, image_size=SIZE, batch_size=8), 9)
-    assert [len(batch["row"]) for batch in seen] == [8, 8, 2]
-    order = np.concatenate([batch["row"] for batch in seen])
-    np.testing.assert_array_equal(order, np.setdiff1d(np.arange(COUNT), BROKEN))
-    np.testing.assert_array_equal(seen[0]["image"][3], images.load(tf.constant(encoded(3)), SIZE))
-
-
-def test_image_batches_have_each_image_once(tmp_path):
-    doubled = [Row(row.image, row.captions, row.label, row.image_id, "train") for row in rows(tmp_path) for _ in "ab"]
-    table = RowTable.from_rows("toy", doubled, label_kind="class")
-    seen = take(passes.image_batches(table, image_size=SIZE, batch_size=100), 2)
-    np.testing.assert_array_equal(seen[0]["row"], 2 * np.setdiff1d(np.arange(COUNT), BROKEN))
-
-
-def test_views_of_an_image(table):
-    flips = images.Augmentation(flip=True)
-    (batch,) = take(passes.image_batches(table, image_size=SIZE, batch_size=18, augmentation=flips, views=2), 2)
-    assert batch["image"].shape == (18, 2, *SIZE, 3)
-    np.testing.assert_array_equal(batch["image"][:, 1], batch["image"][:, 0, :, ::-1])
-    options = {"image_size": SIZE, "batch_size": 18, "augmentation": EVERYTHING, "views": 3, "seed": 1}
-    (varied,) = take(passes.image_batches(table, **options), 2)
-    np.testing.assert_array_equal(varied["image"][:, 0], batch["image"][:, 0])
-    assert (varied["image"][:, 1] != varied["image"][:, 2]).any()
-    assert_equal([varied], take(passes.image_batches(table, **options), 2))
-
-
-def test_caption_batches(table):
-    seen = take(passes.caption_batches(table, tokenize=TOKENIZER, batch_size=7), 9)
-    assert [len(batch["row"]) for batch in seen] == [7, 7, 7, 7, 2]
-    order = np.concatenate([batch["row"] for batch in seen])
-    np.testing.assert_array_equal(order, [row for row, own in enumerate(table.captions) for _ in own])
-    for batch in seen:
-        np.testing.assert_array_equal(batch["label"], table.labels[batch["row"]])
-        np.testing.assert_array_equal(batch["image_id"], table.image_index[batch["row"]])
-    texts = np.concatenate([batch["text"] for batch in seen])
-    captions = [caption for own in table.captions for caption in own]
-    np.testing.assert_array_equal(texts, TOKENIZER(captions))
 
 
 def test_replicas_share_the_batches_of_one_device(tmp_path):
