@@ -60,7 +60,7 @@ def test_order_matters():
     assert not np.allclose(encoder(ids)[:, ::-1], encoder(ids[:, ::-1]), atol=1e-3)
 
 
-@pytest.mark.parametrize("frozen", [-1, 0, 1, 2, 100])
+@pytest.mark.parametrize("frozen", [-1, 0, 1, 2])
 def test_frozen_layers_are_not_trained_and_do_not_drop(frozen):
     keras.utils.set_random_seed(0)
     encoder = bert_encoder(tiny_bert(), frozen_layers=frozen, dropout=0.5)
@@ -119,9 +119,10 @@ def test_what_a_run_keeps_of_it_comes_back():
     assert Bert.from_json(bert.to_json()).weights is None
 
 
-def test_a_number_of_frozen_layers_below_none_is_explained():
-    with pytest.raises(UserError, match=r"--bert_frozen_layers=-2 .* up to 2"):
-        bert_encoder(tiny_bert(), frozen_layers=-2)
+@pytest.mark.parametrize("frozen", [-2, 3])
+def test_too_many_frozen_layers_are_explained(frozen):
+    with pytest.raises(UserError, match=f"--bert_frozen_layers={frozen} is not between -1 and the 2"):
+        bert_encoder(tiny_bert(), frozen_layers=frozen)
 
 
 def test_weights_that_do_not_fit_are_explained():

@@ -167,13 +167,10 @@ class TrainingBatches:
             return [columns[name] for name in types]
 
         @pipeline.in_graph
-        def in_graph(step: tf.Tensor) -> pipeline.Batch:
-            columns = dict(zip(types, pipeline.pure_python(plan, [step], list(types.values())), strict=True))
-            for name, column in columns.items():
-                column.set_shape((self._sampler.batch_size, *shapes.get(name, ())))
-            return columns
+        def planned(step: tf.Tensor) -> pipeline.Batch:
+            return pipeline.columns_in_graph(plan, step, types, shapes, self._sampler.batch_size)
 
-        return in_graph
+        return planned
 
     def _read(self, example: pipeline.Batch) -> pipeline.Batch:
         return {**example, "image": self._table.read_image(example["row"])}

@@ -101,9 +101,7 @@ def caption_batches(
 
     @pipeline.in_graph
     def planned(start: tf.Tensor) -> pipeline.Batch:
-        batch = dict(zip(types, pipeline.pure_python(plan, [start], list(types.values())), strict=True))
-        for name, column in batch.items():
-            column.set_shape((None, *shapes.get(name, ())))
+        batch = pipeline.columns_in_graph(plan, start, types, shapes, None)
         return batch if tokens is not None else {**batch, "text": tokenize(batch["text"])}
 
     starts = tf.data.Dataset.range(0, len(row_of_caption), batch_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,28 @@ Tokenize = Callable[[Any], tf.Tensor]
 # pipeline (a Python function, a table lookup) makes tf.data drop all of its parallelism and prefetching.
 pure_python = functools.partial(tf.numpy_function, stateful=False)
 in_graph = tf.autograph.experimental.do_not_convert  # plain tensor code: nothing for AutoGraph to convert
+
+
+def columns_in_graph(
+    plan: Callable[[np.ndarray], list[np.ndarray]],
+    number: tf.Tensor,
+    types: Mapping[str, tf.DType],
+    shapes: Mapping[str, tuple[int | None, ...]],
+    size: int | None,
+) -> Batch:
+    """The columns that the pure Python function `plan` makes of a number, in graph, with their static shapes.
+
+    Args:
+        plan: makes the columns in the order of `types`.
+        number: what it is called with, of a step or of a first row.
+        types: of the columns.
+        shapes: of an entry of those columns that have one beside ().
+        size: entries of each column, where it is always the same.
+    """
+    columns = dict(zip(types, pure_python(plan, [number], list(types.values())), strict=True))
+    for name, column in columns.items():
+        column.set_shape((size, *shapes.get(name, ())))
+    return columns
 
 
 def text_types(tokens: TokenVectors | None) -> dict[str, tf.DType]:

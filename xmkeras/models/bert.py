@@ -83,7 +83,7 @@ def bert_tokens(
         mask: bool (B, L), True at tokens.
         bert: sizes and weights; random weights where it has none.
         frozen_layers: the embeddings and so many first blocks are never trained, in no stage, and run in inference
-            mode; -1 freezes nothing, 0 the embeddings alone, any number beyond the last block all of it.
+            mode; -1 freezes nothing, 0 the embeddings alone.
         dropout: share dropped in training, everywhere that BERT drops.
         seed: of the dropouts.
 
@@ -91,14 +91,11 @@ def bert_tokens(
         (B, L, width).
 
     Raises:
-        UserError: `frozen_layers` is below -1, or the weights do not fit.
+        UserError: `frozen_layers` exceeds the number of blocks, or the weights do not fit.
     """
     config = bert.config
-    if frozen_layers < -1:
-        raise UserError(
-            f"--bert_frozen_layers={frozen_layers} is no number of layers; give -1 for none, 0 for the embeddings "
-            f"alone, or up to {config.layers} for all of this BERT."
-        )
+    if not -1 <= frozen_layers <= config.layers:
+        raise UserError(f"--bert_frozen_layers={frozen_layers} is not between -1 and the {config.layers} of this BERT.")
     embeddings = TokenEmbeddings(
         config.vocabulary_size,
         config.positions,
