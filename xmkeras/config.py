@@ -69,8 +69,7 @@ class ModelConfig:
         "a folder of either Hugging Face (config.json, safetensors, vocab.txt) or keras-hub",
     )
     bert_frozen_layers: int = option(
-        -1,
-        "BERT's embeddings and so many first layers are never trained; 0: the embeddings alone, -1: nothing, 100: all",
+        -1, "BERT's embeddings and so many first layers are never trained; 0: the embeddings alone, -1: nothing"
     )
     bert_dropout: float = option(0.1, "dropout inside BERT, where it is trained")
     embedding_dim: int = option(512, "dimension of the joint embedding")

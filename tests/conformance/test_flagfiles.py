@@ -26,7 +26,8 @@ def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: 
     table = write_pairs(tmp_path / "pairs", images=16, splits=("train", "validation"))
     # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
     replaced = [*SMALL, "--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
-    replaced.append(f"--bert={write_hugging_face(tmp_path / 'bert')}")
+    # As many layers as MiniLM, since flagfiles say how many of them are frozen.
+    replaced.append(f"--bert={write_hugging_face(tmp_path / 'bert', layers=6)}")
     if "wikipedia" in flagfile.stem:
         write_wikipedia(tmp_path)
         replaced = [f"--data_dir={tmp_path}", "--batch_size=10", f"--run={tmp_path / 'run'}"]

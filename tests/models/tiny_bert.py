@@ -21,8 +21,10 @@ def tiny_bert() -> Bert:
     return Bert(CONFIG, VOCABULARY)
 
 
-def hugging_face_tensors(prefix: str = "", norm: tuple[str, str] = ("weight", "bias")) -> dict[str, np.ndarray]:
-    """Random weights of CONFIG by their published names."""
+def hugging_face_tensors(
+    prefix: str = "", norm: tuple[str, str] = ("weight", "bias"), layers: int = CONFIG.layers
+) -> dict[str, np.ndarray]:
+    """Random weights of CONFIG, with so many layers, by their published names."""
     generator = np.random.default_rng(0)
     width, inner = CONFIG.width, CONFIG.inner
     shapes: dict[str, tuple[int, ...]] = {
@@ -31,7 +33,7 @@ def hugging_face_tensors(prefix: str = "", norm: tuple[str, str] = ("weight", "b
         "embeddings.token_type_embeddings.weight": (2, width),
         **{f"embeddings.LayerNorm.{end}": (width,) for end in norm},
     }
-    for number in range(CONFIG.layers):
+    for number in range(layers):
         place = f"encoder.layer.{number}"
         sizes = {f"attention.self.{part}": (width, width) for part in ("query", "key", "value")}
         sizes |= {"attention.output.dense": (width, width), "intermediate.dense": (inner, width)}
@@ -57,14 +59,14 @@ def write_safetensors(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> 
     path.write_bytes(len(text).to_bytes(8, "little") + text + body)
 
 
-def write_hugging_face(folder: pathlib.Path, **options) -> pathlib.Path:
-    """A Hugging Face checkpoint folder of CONFIG with random weights."""
+def write_hugging_face(folder: pathlib.Path, layers: int = CONFIG.layers, **options) -> pathlib.Path:
+    """A Hugging Face checkpoint folder of CONFIG, with so many layers of random weights."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "model_type": "bert",
         "hidden_act": "gelu",
         "vocab_size": CONFIG.vocabulary_size,
-        "num_hidden_layers": CONFIG.layers,
+        "num_hidden_layers": layers,
         "num_attention_heads": CONFIG.heads,
         "hidden_size": CONFIG.width,
         "intermediate_size": CONFIG.inner,
@@ -73,5 +75,5 @@ def write_hugging_face(folder: pathlib.Path, **options) -> pathlib.Path:
     }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCABULARY))
-    write_safetensors(folder / "model.safetensors", hugging_face_tensors(**options))
+    write_safetensors(folder / "model.safetensors", hugging_face_tensors(layers=layers, **options))
     return folder
