@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from xmkeras import assembly, flags
 from xmkeras.data.decoding import decode
-from xmkeras.data.progress import progress
+from xmkeras.data.bars import progress
 from xmkeras.data.rows import BadRow, RowTable
 
 Decode = Callable[[tf.Tensor], Any]

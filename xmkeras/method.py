@@ -10,13 +10,43 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import keras
 
 if TYPE_CHECKING:
-    from xmkeras.models.features import FeatureTowers
-    from xmkeras.models.towers import Towers
+    from xmkeras.models.encoder import Towers
 
 Tensor = Any
 Batch = Mapping[str, Tensor]
 Outputs = dict[str, Tensor]
 Losses = dict[str, Tensor]
+Similarity = Literal["cosine", "euclidean", "pairs"]
+Encode = Callable[[str, Batch, bool], Mapping[str, Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """Where in a run a step stands.
+
+    Attributes:
+        step: number of steps done before it, from 0.
+        steps_per_epoch: of the training batches.
+        total_steps: of the whole run.
+    """
+
+    step: int
+    steps_per_epoch: int
+    total_steps: int
+
+    @property
+    def progress(self) -> float:
+        """The share of the run that is done, 0 to 1."""
+        return self.step / self.total_steps
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch, from 0."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def begins_epoch(self) -> bool:
+        return self.step % self.steps_per_epoch == 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,23 +70,28 @@ class Phase:
 
 
 class Method(abc.ABC):
-    """A way to train two towers into one embedding space.
+    """A way to train towers into one embedding space.
 
     A subclass sets `Params` (a frozen dataclass whose fields become the flags `--<method>.<field>`) and writes
     `losses`; it adds trainable layers that only training needs with `add_head`. It sees one global batch and knows
-    nothing of replicas, precision, checkpoints or export.
+    nothing of replicas, precision, checkpoints or export, nor of what kind the inputs of a side are.
 
     Args:
-        towers: the image and the text tower, over images and words or over feature vectors.
+        towers: an encoder for each of `sides`.
         params: an instance of `Params`.
         num_labels: number of labels of the training split's table (classes, identities or images).
+
+    Attributes:
+        sides: what the method embeds: images and texts, or images alone.
+        gathered: the batch entries that the losses need beside the outputs, labels, image ids and row numbers.
     """
 
     Params: ClassVar[type]
+    sides: ClassVar[tuple[str, ...]] = ("image", "text")
+    gathered: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, towers: Towers | FeatureTowers, params: Any, num_labels: int):
-        # Any: every method takes either kind, and what they share is named_parts, image_head and text_encoder.
-        self.towers: Any = towers
+    def __init__(self, towers: Towers, params: Any, num_labels: int):
+        self.towers = towers
         self.params = params
         self.num_labels = num_labels
         self.heads: dict[str, keras.layers.Layer] = {}
@@ -66,33 +101,15 @@ class Method(abc.ABC):
         layer.build(input_shape)
         self.heads[name] = layer
 
-    def embed_images(self, batch: Batch, training: bool) -> Tensor:
-        """Image embeddings (B, d) of `image` (B, H, W, 3), or of `image_features` (B, f), cached or the set's own."""
-        if "image_features" in batch:
-            return self.towers.image_head(batch["image_features"], training=training)
-        return self.towers.image(batch["image"], training=training)
+    def outputs(self, batch: Batch, training: bool, encode: Encode | None = None) -> Outputs:
+        """What the encoders make of a batch: `image` and `text`, (B, d), not normalised, and what else they give.
 
-    def embed_texts(self, batch: Batch, training: bool) -> Tensor:
-        """Text embeddings (B, d) of token ids `text` (B, L), of BERT's cached vectors of the tokens, or of
-        `text_features` (B, t)."""
-        if "text_tokens" in batch:
-            return self.towers.encode_text_tokens(batch["text_tokens"], batch["text_mask"], training=training)
-        if "text_features" in batch:
-            return self.towers.text_encoder(batch["text_features"], training=training)
-        return self.towers.text_encoder(batch["text"], training=training)
-
-    def outputs(
-        self, batch: Batch, training: bool, embed_images: Callable[[Batch, bool], Tensor] | None = None
-    ) -> Outputs:
-        """Embeds a batch: `image` (B, d) and `text` (B, d), float32, not normalised.
-
-        `embed_images` stands in for `self.embed_images` where the caller has compiled it.
+        Embeddings of many vectors an item are (B, n, d) beside `image/mask` or `text/mask`, bool (B, n). Numbers are
+        float32. `encode` stands in for `self.towers.encode` where the caller has compiled it.
         """
-        embeddings = {
-            "image": (embed_images or self.embed_images)(batch, training),
-            "text": self.embed_texts(batch, training),
-        }
-        return {name: keras.ops.cast(value, "float32") for name, value in embeddings.items()}
+        encode = encode or self.towers.encode
+        given = [encode(side, batch, training) for side in self.towers.sides]
+        return {name: _float32(value) for outputs in given for name, value in outputs.items()}
 
     @abc.abstractmethod
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
@@ -110,23 +127,34 @@ class Method(abc.ABC):
         """What a person should know of the numbers logged at a step, "" for nothing; called at each log."""
         return ""
 
-    def set_progress(self, progress: float) -> None:  # noqa: B027 - most methods have no schedule of their own
-        """Called before each step with the share of the run that is done, 0 to 1; schedules of a method follow it."""
+    def start_step(self, clock: Clock) -> None:  # noqa: B027 - most methods have no schedule of their own
+        """Called before each step, outside of any graph; schedules of a method follow the clock."""
 
     @property
-    def retrieval_towers(self) -> Any:
+    def retrieval_towers(self) -> Towers:
         """The towers whose embeddings are ranked, measured and exported: by default those that are trained."""
         return self.towers
 
     @property
-    def distance(self) -> Literal["cosine", "euclidean"]:
-        """By what embeddings are ranked, in evaluation and search."""
+    def similarity(self) -> Similarity:
+        """By what items are ranked everywhere: the cosine or the distance of their embeddings, or `score` alone.
+
+        With "pairs" nothing is assumed of `score`, which is then computed for all pairs in shards.
+        """
         return "cosine"
 
-    def score(self, image: Tensor, text: Tensor) -> Tensor:
-        """Similarity of every image with every text, (n, d) x (m, d) -> (n, m): the cosine by default."""
-        normalize = keras.ops.normalize
-        return keras.ops.matmul(normalize(image, axis=-1), keras.ops.transpose(normalize(text, axis=-1)))
+    def score(self, outputs: Outputs) -> Tensor:
+        """How well every image of `outputs` fits every text, or every image: (n, ...), (m, ...) -> float32 (n, m).
+
+        The cosine, or minus the Euclidean distance; a method whose `similarity` is "pairs" writes its own.
+        """
+        ops = keras.ops
+        image, text = outputs["image"], outputs.get("text", outputs["image"])
+        if self.similarity == "cosine":
+            return ops.matmul(ops.normalize(image, axis=-1), ops.transpose(ops.normalize(text, axis=-1)))
+        squares = [ops.sum(ops.square(side), axis=-1) for side in (image, text)]
+        products = ops.matmul(image, ops.transpose(text))
+        return -ops.sqrt(ops.maximum(squares[0][:, None] + squares[1] - 2.0 * products, 0.0))
 
     def named_parts(self) -> dict[str, keras.layers.Layer]:
         """All layers of the method by the first part of their variables' names."""
@@ -144,3 +172,9 @@ class Method(abc.ABC):
                     raise ValueError(f"Two variables of {prefix} are called {path!r}; give their layers fixed names.")
                 named[name] = variable
         return named
+
+
+def _float32(value: Tensor) -> Tensor:
+    """Numbers in float32; masks and counts as they are."""
+    floating = "float" in keras.backend.standardize_dtype(value.dtype)
+    return keras.ops.cast(value, "float32") if floating else value

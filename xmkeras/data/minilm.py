@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xmkeras.data.progress import progress
+from xmkeras.data.bars import progress
 from xmkeras.errors import UserError
 from xmkeras.files import read_safetensors
 

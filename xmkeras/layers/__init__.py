@@ -5,7 +5,7 @@ from xmkeras.layers.lstm import PortableLSTM
 from xmkeras.layers.map_attention import MapAttention
 from xmkeras.layers.noise import Dropout, WordDropout
 from xmkeras.layers.pooling import LastStatePooling, MaskedMaxPooling, MaskedMeanPooling, PaddingMask
-from xmkeras.layers.preprocessing import CaffePreprocessing
+from xmkeras.layers.caffe import CaffePreprocessing
 from xmkeras.layers.unit_column_dense import UnitColumnDense
 
 __all__ = [

@@ -12,7 +12,7 @@ from xmkeras.layers import UnitColumnDense
 from xmkeras.losses import classification
 from xmkeras.losses.cmpm import DIVERGENCES, cmpm_terms
 from xmkeras.method import Batch, Losses, Method, Outputs, Tensor
-from xmkeras.models.towers import Towers
+from xmkeras.models.encoder import Towers
 
 CLASSIFIERS = ("none", "softmax", "norm_softmax", "projection_softmax", "cmpc")
 
@@ -73,7 +73,7 @@ class Cmpm(Method):
             if free
             else (UnitColumnDense(num_labels, scale=params.scale, name="classifier"))
         )
-        self.add_head("classifier", head, None, towers.image_head.output_shape[-1])
+        self.add_head("classifier", head, None, towers.embedding_dim)
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
         """CMPM's two terms and the classifier's, each a float32 scalar times its weight."""

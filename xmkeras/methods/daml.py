@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
 
 import keras
 
@@ -11,8 +10,8 @@ from xmkeras.config import option
 from xmkeras.errors import UserError
 from xmkeras.layers import GradientReversal
 from xmkeras.losses import correlation, modality
-from xmkeras.method import Batch, Losses, Method, Outputs, Phase, Tensor
-from xmkeras.models.features import FeatureTowers
+from xmkeras.method import Batch, Clock, Losses, Method, Outputs, Phase, Similarity, Tensor
+from xmkeras.models.encoder import Towers
 from xmkeras.models.posteriors import posterior_towers
 
 SCHEDULES = ("dann", "constant")
@@ -77,32 +76,33 @@ class Daml(Method):
                     )
             _layer_sizes(self.modality_hidden)
 
-    def __init__(self, towers: Any, params: Params, num_labels: int):
+    def __init__(self, towers: Towers, params: Params, num_labels: int):
         super().__init__(towers, params, num_labels)
-        if params.ranking == "posterior" and not isinstance(towers, FeatureTowers):
-            raise UserError("--daml.ranking=posterior is for sets of feature pairs; use --daml.ranking=embedding.")
-        dim = towers.image_head.output_shape[-1]
+        dim = towers.embedding_dim
         if params.alpha:
             self.add_head("label", keras.layers.Dense(num_labels, name="label", dtype="float32"), None, dim)
         if params.sigma:
             self.add_head("reversal", GradientReversal(name="reversal", dtype="float32"), None, dim)
             self.add_head("modality", _modality_head(dim, _layer_sizes(params.modality_hidden)), None, dim)
-            self.set_progress(0.0)
+            self._set_weight(0.0)
         ranks_posteriors = params.ranking == "posterior"
         self._ranked = posterior_towers(towers, self.heads["label"]) if ranks_posteriors else towers
 
     @property
-    def retrieval_towers(self) -> Any:
+    def retrieval_towers(self) -> Towers:
         """The towers, or those with the label head after them."""
         return self._ranked
 
     @property
-    def distance(self) -> Literal["cosine", "euclidean"]:
+    def similarity(self) -> Similarity:
         """Euclidean by default, as in the code that the paper's tables compare with; of posteriors the cosine."""
         return "cosine" if self.params.distance == "cosine" or self.params.ranking == "posterior" else "euclidean"
 
-    def set_progress(self, progress: float) -> None:
+    def start_step(self, clock: Clock) -> None:
         """Sets sigma times lambda of the share of the run that is done."""
+        self._set_weight(clock.progress)
+
+    def _set_weight(self, progress: float) -> None:
         if "reversal" in self.heads:
             dann = self.params.schedule == "dann"
             share = float(keras.ops.convert_to_numpy(modality.dann_factor(progress))) if dann else 1.0

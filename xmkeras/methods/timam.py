@@ -16,6 +16,7 @@ from xmkeras.losses import classification, modality
 from xmkeras.losses.cmpm import cmpm_terms
 from xmkeras.losses.smoothing import FLIP_SCOPES, random_modality_targets
 from xmkeras.method import Batch, Losses, Method, Outputs, Phase, Tensor
+from xmkeras.models.encoder import Towers
 
 ADVERSARIES = ("swap", "grl", "minimax", "none")
 INPUTS = ("raw", "normalised")
@@ -86,9 +87,9 @@ class Timam(Method):
             for name in ("image_targets", "text_targets"):
                 _range(getattr(self, name), name)
 
-    def __init__(self, towers: Any, params: Params, num_labels: int):
+    def __init__(self, towers: Towers, params: Params, num_labels: int):
         super().__init__(towers, params, num_labels)
-        dim = towers.image_head.output_shape[-1]
+        dim = towers.embedding_dim
         if params.identification_weight:
             for name in ("identity",) if params.share else ("image_identity", "text_identity"):
                 self.add_head(name, keras.layers.Dense(num_labels, name=name, dtype="float32"), None, dim)

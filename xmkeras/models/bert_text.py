@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from xmkeras.errors import UserError
 from xmkeras.layers import PaddingMask, WordDropout
 from xmkeras.layers.transformer import InnerTokens
 from xmkeras.models.bert import Bert, bert_tokens
-from xmkeras.models.text import check_pooling, sequence_embedding
+from xmkeras.models.text import sequence_embedding
 
 _TOKENS, _WORD_DROPOUT = "inner_tokens", "word_dropout"
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -19,16 +21,9 @@ def bert_text_encoder(
     *,
     bert_frozen_layers: int = -1,
     bert_dropout: float = 0.1,
-    lstm_units: int = 512,
-    embedding_dim: int = 512,
-    dropout: float = 0.0,
     word_dropout: float = 0.0,
-    pooling: str = "max",
-    zero_pad_compat: bool = False,
-    joint_norm: str = "batch",
-    norm_momentum: float = 0.99,
-    norm_epsilon: float = 1e-3,
     seed: int = 0,
+    **sequence: Any,
 ) -> keras.Model:
     """The text tower of paper 004 from the ids of `xmkeras.data.wordpiece.WordPieceTokenizer`.
 
@@ -39,8 +34,8 @@ def bert_text_encoder(
         bert_frozen_layers: see `xmkeras.models.bert.bert_tokens`.
         bert_dropout: dropout inside BERT; what is frozen has none.
         word_dropout: share of word pieces replaced by [UNK] in training.
-
-    The other arguments are those of `xmkeras.models.text.text_encoder`.
+        seed: of the dropouts.
+        **sequence: what becomes of BERT's vectors: the options of `xmkeras.models.text.sequence_embedding`.
 
     Returns:
         A model "text_encoder", int32 (B, L) -> float32 (B, embedding_dim), not L2-normalised. BERT's variables are
@@ -49,26 +44,12 @@ def bert_text_encoder(
     Raises:
         UserError: an unknown pooling, a vocabulary that words cannot be dropped from, or weights that do not fit.
     """
-    check_pooling(pooling, lstm_units)
     ids = keras.Input((None,), dtype="int32", name="ids")
     mask = PaddingMask(name="mask")(ids)
     kept = _word_dropout(bert, word_dropout, seed + 1)(ids) if word_dropout else ids
     x = bert_tokens(kept, mask, bert, frozen_layers=bert_frozen_layers, dropout=bert_dropout, seed=seed + 100)
     x, inner = InnerTokens(name=_TOKENS)(x, mask)
-    x = sequence_embedding(
-        x,
-        inner,
-        lstm_units=lstm_units,
-        embedding_dim=embedding_dim,
-        dropout=dropout,
-        pooling=pooling,
-        zero_pad_compat=zero_pad_compat,
-        joint_norm=joint_norm,
-        norm_momentum=norm_momentum,
-        norm_epsilon=norm_epsilon,
-        seed=seed,
-    )
-    return keras.Model(ids, x, name="text_encoder")
+    return keras.Model(ids, sequence_embedding(x, inner, seed=seed, **sequence), name="text_encoder")
 
 
 def at_tokens(encoder: keras.Model) -> tuple[keras.Model, keras.Model] | None:

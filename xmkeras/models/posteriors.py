@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from xmkeras.models.features import FeatureTowers
+from xmkeras.models.encoder import Towers
 
 Tensor = Any
 
@@ -45,16 +45,15 @@ class PosteriorEmbedding(keras.layers.Layer):
         return {**super().get_config(), "place": self.place}
 
 
-def posterior_towers(towers: FeatureTowers, label_head: keras.layers.Layer) -> FeatureTowers:
+def posterior_towers(towers: Towers, label_head: keras.layers.Layer) -> Towers:
     """The towers with a label head after them: the same weights, embeddings (B, C + 2) of unit length.
 
     Args:
-        towers: give embeddings (B, d).
-        label_head: a built layer, (B, d) -> logits (B, C), shared by both modalities.
+        towers: of two sides, give embeddings (B, d).
+        label_head: a built layer, (B, d) -> logits (B, C), shared by both sides.
     """
-    sides = []
-    for place, tower in enumerate((towers.image_head, towers.text_encoder)):
+    sides = {}
+    for place, (side, encoder) in enumerate(towers.sides.items()):
         lift = PosteriorEmbedding(place, name="posterior", dtype="float32")
-        sides.append(keras.Model(tower.inputs[0], lift(label_head(tower.outputs[0])), name=tower.name))
-    image, text = sides
-    return FeatureTowers(image, text, private_dims=2)
+        sides[side] = encoder.then(lambda embedding, lift=lift: lift(label_head(embedding)))
+    return Towers(sides, private_dims=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -17,47 +19,29 @@ from xmkeras.layers import (
 )
 from xmkeras.models.heads import joint_embedding
 
-POOLINGS = ("max", "mean", "max_mean", "last")
+POOLINGS = ("max", "max_padded", "mean", "max_mean", "last")
 
 
 def text_encoder(
     vocabulary_size: int,
     *,
     word_dim: int = 512,
-    lstm_units: int = 512,
-    embedding_dim: int = 512,
-    dropout: float = 0.0,
     word_dropout: float = 0.0,
-    pooling: str = "max",
-    zero_pad_compat: bool = False,
-    joint_norm: str = "batch",
     word_vectors: np.ndarray | None = None,
     train_word_vectors: bool = True,
-    word_scale: float = 0.0,
-    norm_momentum: float = 0.99,
-    norm_epsilon: float = 1e-3,
     seed: int = 0,
+    **sequence: Any,
 ) -> keras.Model:
     """The text tower of paper 003 from token ids: right-padded with 0, at least one token a row.
 
     Args:
         vocabulary_size: number of ids V; 0 pads, 1 is the unknown word, 2 starts a caption, words follow.
         word_dim: size of the word vectors, unless `word_vectors` sets it.
-        lstm_units: of each direction; 0 pools the word vectors without an LSTM.
-        embedding_dim: size d of the joint embedding.
-        dropout: share of values dropped in training before and after the LSTM.
         word_dropout: share of words replaced by the unknown word in training.
-        pooling: over time: "max", "mean", "max_mean" (both, side by side), or "last" (both directions' last
-            states; needs the LSTM).
-        zero_pad_compat: let padding enter the maximum as zeros, as the official release does.
-        word_vectors: (V, word_dim) initial word vectors; random ones where None.
+        word_vectors: (V, word_dim) initial word vectors; where None, Glorot's uniform ones, as the official release.
         train_word_vectors: False keeps the word vectors as they are.
-        word_scale: standard deviation of random word vectors; 0 takes Glorot's uniform ones, as the official release
-            does, which are so small that the first hundreds of steps only make them grow.
-        joint_norm: of the joint embedding: "batch", or "none" for a plain dense layer.
-        norm_momentum: of the joint embedding's batch statistics.
-        norm_epsilon: added to their variance.
         seed: of the dropouts.
+        **sequence: what becomes of the word vectors: the options of `sequence_embedding`.
 
     Returns:
         A model "text_encoder", int32 (B, L) -> float32 (B, d), not L2-normalised.
@@ -65,36 +49,26 @@ def text_encoder(
     Raises:
         UserError: an unknown pooling, or word vectors of another vocabulary.
     """
-    _check(pooling, lstm_units, word_vectors, vocabulary_size)
+    if word_vectors is not None and (word_vectors.ndim != 2 or len(word_vectors) != vocabulary_size):
+        raise UserError(
+            f"The word vectors have the shape {word_vectors.shape}; the vocabulary needs one row for each "
+            f"of its {vocabulary_size} ids."
+        )
     ids = keras.Input((None,), dtype="int32", name="ids")
     mask = PaddingMask(name="mask")(ids)
     kept = WordDropout(word_dropout, seed=seed + 1, name="word_dropout")(ids) if word_dropout else ids
-    x = _word_table(vocabulary_size, word_dim, word_vectors, train_word_vectors, word_scale)(kept)
-    x = sequence_embedding(
-        x,
-        mask,
-        lstm_units=lstm_units,
-        embedding_dim=embedding_dim,
-        dropout=dropout,
-        pooling=pooling,
-        zero_pad_compat=zero_pad_compat,
-        joint_norm=joint_norm,
-        norm_momentum=norm_momentum,
-        norm_epsilon=norm_epsilon,
-        seed=seed,
-    )
-    return keras.Model(ids, x, name="text_encoder")
+    x = _word_table(vocabulary_size, word_dim, word_vectors, train_word_vectors)(kept)
+    return keras.Model(ids, sequence_embedding(x, mask, seed=seed, **sequence), name="text_encoder")
 
 
 def sequence_embedding(
     x: keras.KerasTensor,
     mask: keras.KerasTensor,
     *,
-    lstm_units: int,
-    embedding_dim: int,
+    lstm_units: int = 512,
+    embedding_dim: int = 512,
     dropout: float = 0.0,
     pooling: str = "max",
-    zero_pad_compat: bool = False,
     joint_norm: str = "batch",
     norm_momentum: float = 0.99,
     norm_epsilon: float = 1e-3,
@@ -102,20 +76,35 @@ def sequence_embedding(
 ) -> keras.KerasTensor:
     """Bi-LSTM, pooling and joint embedding of token vectors, (B, L, f) with mask (B, L) -> (B, embedding_dim).
 
-    The options are those of `text_encoder`.
+    Args:
+        x: the token vectors.
+        mask: which of them are there.
+        lstm_units: of each direction; 0 pools the token vectors without an LSTM.
+        embedding_dim: size d of the joint embedding.
+        dropout: share of values dropped in training before and after the LSTM.
+        pooling: over time: "max"; "max_padded", which lets padding enter the maximum as zeros, as the official release
+            of paper 003 does; "mean"; "max_mean" (both, side by side); or "last" (both directions' last states; needs
+            the LSTM).
+        joint_norm: what ends the tower: "batch", or "none" for a plain dense layer.
+        norm_momentum: of the joint embedding's batch statistics.
+        norm_epsilon: added to their variance.
+        seed: of the dropouts.
+
+    Raises:
+        UserError: an unknown pooling, or one that needs the LSTM that is left out.
     """
+    _check_pooling(pooling, lstm_units)
     x = Dropout(dropout, seed=seed + 2, name="input_dropout")(x) if dropout else x
     if lstm_units:
         lstm = PortableLSTM(lstm_units, return_sequences=True, name="lstm")
         x = keras.layers.Bidirectional(lstm, name="bidirectional")(x, mask=mask)
         x = Dropout(dropout, seed=seed + 3, name="output_dropout")(x) if dropout else x
-    x = _pool(x, mask, pooling, zero_pad_compat)
+    x = _pool(x, mask, pooling)
     momentum, epsilon = norm_momentum, norm_epsilon
     return joint_embedding(x, embedding_dim, norm=joint_norm, norm_momentum=momentum, norm_epsilon=epsilon)
 
 
-def check_pooling(pooling: str, lstm_units: int) -> None:
-    """Raises UserError for a pooling that is unknown or needs the LSTM that is left out."""
+def _check_pooling(pooling: str, lstm_units: int) -> None:
     if pooling not in POOLINGS:
         raise UserError(f"The text pooling {pooling!r} is not known; choose one of {', '.join(POOLINGS)}.")
     if pooling == "last" and not lstm_units:
@@ -124,40 +113,27 @@ def check_pooling(pooling: str, lstm_units: int) -> None:
         )
 
 
-def _check(pooling: str, lstm_units: int, word_vectors: np.ndarray | None, vocabulary_size: int) -> None:
-    check_pooling(pooling, lstm_units)
-    if word_vectors is not None and (word_vectors.ndim != 2 or len(word_vectors) != vocabulary_size):
-        raise UserError(
-            f"The word vectors have the shape {word_vectors.shape}; the vocabulary needs one row for each "
-            f"of its {vocabulary_size} ids."
-        )
-
-
 def _word_table(
-    vocabulary_size: int, word_dim: int, vectors: np.ndarray | None, trainable: bool, scale: float
+    vocabulary_size: int, word_dim: int, vectors: np.ndarray | None, trainable: bool
 ) -> keras.layers.Embedding:
-    if vectors is None:
-        normal, uniform = keras.initializers.RandomNormal(stddev=scale or 1.0), keras.initializers.GlorotUniform()
-        initializer: keras.initializers.Initializer = normal if scale else uniform
-        table = keras.layers.Embedding(
-            vocabulary_size, word_dim, embeddings_initializer=initializer, trainable=trainable, name="words"
-        )
-    else:
-        table = keras.layers.Embedding(vocabulary_size, vectors.shape[1], trainable=trainable, name="words")
+    width = word_dim if vectors is None else vectors.shape[1]
+    initializer = keras.initializers.GlorotUniform() if vectors is None else "zeros"
+    table = keras.layers.Embedding(
+        vocabulary_size, width, embeddings_initializer=initializer, trainable=trainable, name="words"
+    )
     table.build()
     if vectors is not None:
         table.set_weights([vectors])
     return table
 
 
-def _pool(
-    x: keras.KerasTensor, mask: keras.KerasTensor, pooling: str, zero_pad_compat: bool
-) -> keras.KerasTensor:
+def _pool(x: keras.KerasTensor, mask: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     if pooling == "last":
         return LastStatePooling(name="last_state")(x, mask=mask)
     pools = []
     if "max" in pooling:
-        pools.append(MaskedMaxPooling(zero_pad_compat=zero_pad_compat, name="max_pool")(x, mask=mask))
+        padded = pooling == "max_padded"
+        pools.append(MaskedMaxPooling(zero_pad_compat=padded, name="max_pool")(x, mask=mask))
     if "mean" in pooling:
         pools.append(MaskedMeanPooling(name="mean_pool")(x, mask=mask))
     return pools[0] if len(pools) == 1 else keras.layers.Concatenate(name="pools")(pools)

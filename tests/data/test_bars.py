@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from xmkeras.data.progress import progress
+from xmkeras.data.bars import progress
 
 
 def test_items_pass_through_and_the_bar_goes_to_standard_error(capsys):

@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics.pairwise import rbf_kernel
 
 from xmkeras.errors import UserError
-from xmkeras.models.preprocessing import parse_steps, preprocess
+from xmkeras.models.vector_preprocessing import parse_steps, preprocess
 
 X = np.random.default_rng(0).poisson(1.0, (20, 5)).astype(np.float32)
 X[4] = 0.0

@@ -1,0 +1,138 @@
+"""What embeds one side of a batch, cut into parts so that what a frozen front makes can be kept; and the towers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+Tensor = Any
+Entries = Mapping[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A functional model between named tensors.
+
+    Attributes:
+        model: what it computes.
+        takes: the batch entries that are its inputs, in the order of `model.inputs`.
+        gives: what its outputs are called, in the order of `model.outputs`: entries that the next part takes, or, of an
+            encoder's last part, the encoder's outputs, of which "" is the embedding.
+    """
+
+    model: keras.Model
+    takes: tuple[str, ...]
+    gives: tuple[str, ...] = ("",)
+
+    def __call__(self, entries: Entries, training: bool = False) -> dict[str, Tensor]:
+        taken = [entries[name] for name in self.takes]
+        given = self.model(taken if len(taken) > 1 else taken[0], training=training)
+        return dict(zip(self.gives, given if isinstance(given, list | tuple) else [given], strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """Batch entries of one side to its outputs; embeddings are not L2-normalised.
+
+    A batch enters at the last part whose entries it holds: at the first with what a request or a data set gives, later
+    with what a frozen front has made of it before.
+
+    Attributes:
+        parts: one behind the other.
+        models: the models that own the variables, by the first part of the variables' names.
+    """
+
+    parts: tuple[Part, ...]
+    models: Mapping[str, keras.Model]
+
+    @classmethod
+    def chain(cls, *parts: Part) -> Encoder:
+        """Of parts that own their variables themselves, named as their models are."""
+        return cls(parts, {part.model.name: part.model for part in parts})
+
+    @property
+    def dim(self) -> int:
+        """Size d of an embedding."""
+        return int(self.parts[-1].model.outputs[0].shape[-1])
+
+    @property
+    def takes(self) -> dict[str, keras.KerasTensor]:
+        """The entries that come from outside, with their shapes and types."""
+        return dict(zip(self.parts[0].takes, self.parts[0].model.inputs, strict=True))
+
+    def entries(self, batch: Entries) -> dict[str, Tensor]:
+        """Of a batch, what this encoder begins with.
+
+        Raises:
+            KeyError: the batch holds the entries of no part.
+        """
+        return {name: batch[name] for name in self.parts[self._first(batch)].takes}
+
+    def __call__(self, batch: Entries, training: bool = False) -> dict[str, Tensor]:
+        """The outputs by name: "" is the embedding, (B, d), or (B, n, d) beside a "mask" (B, n)."""
+        held = dict(batch)
+        for part in self.parts[self._first(batch) :]:
+            held = part(held, training)
+        return held
+
+    def front(self) -> Encoder | None:
+        """The leading parts that nothing trains, without the last part; None where the first one is trained."""
+        frozen = 0
+        while frozen < len(self.parts) - 1 and not self.parts[frozen].model.trainable_variables:
+            frozen += 1
+        return Encoder(self.parts[:frozen], {}) if frozen else None
+
+    def then(self, layer: Callable[[keras.KerasTensor], keras.KerasTensor]) -> Encoder:
+        """This encoder with `layer` behind its embedding, on the same variables."""
+        last = self.parts[-1]
+        first, *others = last.model.outputs
+        outputs = [layer(first), *others]
+        model = keras.Model(last.model.inputs, outputs if others else outputs[0], name=last.model.name)
+        return Encoder((*self.parts[:-1], dataclasses.replace(last, model=model)), {**self.models, model.name: model})
+
+    def as_model(self, name: str) -> keras.Model:
+        """From the entries that come from outside to the outputs as one functional model, usable and saveable alone."""
+        inputs = {
+            entry: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=entry) for entry, tensor in self.takes.items()
+        }
+        outputs = list(self(inputs).values())
+        ends = [given[0] if len(given) == 1 else given for given in (list(inputs.values()), outputs)]
+        return keras.Model(*ends, name=name)
+
+    def _first(self, batch: Entries) -> int:
+        held = [number for number, part in enumerate(self.parts) if all(name in batch for name in part.takes)]
+        if not held:
+            wanted = " or ".join(", ".join(part.takes) for part in self.parts)
+            raise KeyError(f"the batch holds {', '.join(batch)}, but the encoder takes {wanted}")
+        return held[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Towers:
+    """The encoders of a model's sides, which share one embedding space.
+
+    Attributes:
+        sides: "image", or "image" and "text".
+        private_dims: how many of an embedding's last dimensions tell the side and nothing else of an item.
+    """
+
+    sides: Mapping[str, Encoder]
+    private_dims: int = 0
+
+    @property
+    def embedding_dim(self) -> int:
+        """Size d of the joint embedding."""
+        return next(iter(self.sides.values())).dim
+
+    @property
+    def named_parts(self) -> dict[str, keras.Model]:
+        """The models that own variables, by the first part of the variables' names."""
+        return {name: model for encoder in self.sides.values() for name, model in encoder.models.items()}
+
+    def encode(self, side: str, batch: Entries, training: bool = False) -> dict[str, Tensor]:
+        """The outputs of one side, named after it: `image`, `image/mask`, `image/features`, ..."""
+        given = self.sides[side](batch, training)
+        return {f"{side}/{name}" if name else side: value for name, value in given.items()}
