@@ -12,7 +12,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework import op_def_registry
 
 from tests.data.toy_pictures import BROKEN, COUNT, EVERYTHING, SIZE, TOKENIZER, Batch, assert_equal, encoded, rows, take
-from xmkeras.data import batches, images
+from xmkeras.data import batches, images, readers
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import PairSampler
 from xmkeras.errors import UserError
@@ -24,11 +24,23 @@ def table(tmp_path_factory) -> RowTable:
     return RowTable.from_rows("toy", rows(tmp_path_factory.mktemp("pictures")), label_kind="class")
 
 
-def make(table: RowTable, *, captions_per_image: int = 1, **options: Any) -> batches.TrainingBatches:
+def make(
+    table: RowTable,
+    *,
+    captions_per_image: int = 1,
+    augmentation: images.Augmentation = EVERYTHING,
+    seed: int = 5,
+    image: readers.Reader | None = None,
+    tokenize: readers.Tokenize = TOKENIZER,
+    **options: Any,
+) -> batches.TrainingBatches:
     counts = np.array([len(captions) for captions in table.captions])
     sampler = PairSampler(counts, batch_size=6, seed=5, captions_per_image=captions_per_image)
-    settings: dict[str, Any] = {"augmentation": EVERYTHING, "on_bad_row": lambda _: None, "seed": 5, **options}
-    return batches.TrainingBatches(table, sampler, image_size=SIZE, tokenize=TOKENIZER, **settings)
+    sides = {
+        "image": image or readers.Pictures(table, SIZE, augmentation, seed),
+        "text": readers.Sentences(table, tokenize),
+    }
+    return batches.TrainingBatches(table, sampler, sides, **{"on_bad_row": lambda _: None, **options})
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +150,7 @@ def test_an_error_that_no_row_explains_is_raised(table):
         with tf.control_dependencies([tf.debugging.Assert(False, ["broken tokenizer"])]):
             return TOKENIZER(texts)
 
-    counts = np.array([len(captions) for captions in table.captions])
-    sampler = PairSampler(counts, batch_size=6, seed=5)
-    made = batches.TrainingBatches(table, sampler, image_size=SIZE, tokenize=tokenize, augmentation=EVERYTHING, seed=5)
+    made = make(table, tokenize=tokenize)
     made.bad_rows = list(BROKEN)
     with pytest.raises(tf.errors.InvalidArgumentError, match="broken tokenizer"):
         next(made.iterate(0))
@@ -166,7 +176,8 @@ def test_features_instead_of_images(table):
     features = np.arange(COUNT * 3, dtype=np.float32).reshape(COUNT, 3)
     features[6] = np.nan
     messages: list[str] = []
-    made = make(table, features=features, on_bad_row=messages.append)
+    cached = readers.Vectors("image_features", features, readers.Items.images(table))
+    made = make(table, image=cached, on_bad_row=messages.append)
     batch = take(made.iterate(0), 15)[-1]
     assert made.bad_rows == [6]
     assert "06.img" in messages[0]
@@ -178,16 +189,11 @@ def test_features_instead_of_images(table):
 
 def test_each_view_of_the_features_is_seen(table):
     features = np.stack([np.zeros((COUNT, 4)), np.ones((COUNT, 4))], axis=1)
-    made = make(table, features=features)
-    seen = take(made.iterate(0), 20)
+    cached = readers.Vectors("image_features", features, readers.Items.images(table), views=2, seed=5)
+    seen = take(make(table, image=cached).iterate(0), 20)
     shares = np.concatenate([batch["image_features"][:, 0] for batch in seen])
     assert 0.3 < shares.mean() < 0.7
-    assert_equal(take(make(table, features=features).iterate(11), 9), seen[11:])
-
-
-def test_features_must_fit_the_table(table):
-    with pytest.raises(ValueError, match="3 rows of features for 20"):
-        make(table, features=np.zeros((3, 4)))
+    assert_equal(take(make(table, image=cached).iterate(11), 9), seen[11:])
 
 
 @pytest.mark.parametrize("in_files", [True, False])

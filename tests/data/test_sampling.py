@@ -3,18 +3,17 @@ import collections
 import numpy as np
 import pytest
 
-from xmkeras.data.sampling import PairSampler
+from xmkeras.data.sampling import ClassSampler, PairSampler
 from xmkeras.errors import UserError
 
 COUNTS = np.array([5, 2, 1, 3, 4, 5, 5, 1])  # 26 captions
+LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2])
 
 
 def epoch_pairs(sampler: PairSampler, epoch: int) -> list[tuple[int, int]]:
-    steps = range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch)
-    batches = [sampler.batch(step) for step in steps]
-    return [
-        (int(row), int(caption)) for rows, captions, _ in batches for row, caption in zip(rows, captions, strict=True)
-    ]
+    rows, captions = sampler.epoch(epoch)
+    assert rows.shape == captions.shape == (sampler.steps_per_epoch, sampler.batch_size)
+    return list(zip(rows.ravel().tolist(), captions.ravel().tolist(), strict=True))
 
 
 def test_an_epoch_over_pairs_has_every_pair_once():
@@ -75,31 +74,19 @@ def test_groups_over_pairs_cover_every_caption_and_repeat_as_few_as_possible():
         assert sum(uses) == count + count % 2
 
 
-def test_a_batch_is_a_function_of_seed_and_step():
-    def make(seed: int) -> PairSampler:
-        return PairSampler(COUNTS, batch_size=3, seed=seed, captions_per_image=3)
-
+@pytest.mark.parametrize("make", [
+    lambda seed: PairSampler(COUNTS, batch_size=3, seed=seed, captions_per_image=3),
+    lambda seed: ClassSampler(COUNTS, LABELS, batch_size=4, images_per_class=2, seed=seed),
+])  # fmt: skip
+def test_an_epoch_is_a_function_of_seed_and_number(make):
     forward, backward = make(7), make(7)
-    steps = list(range(40))
-    there = {step: forward.batch(step) for step in steps}
-    back = {step: backward.batch(step) for step in reversed(steps)}
-    for step in steps:
-        for one, other in zip(there[step], back[step], strict=True):
-            np.testing.assert_array_equal(one, other)
-    assert any((there[step][0] != make(8).batch(step)[0]).any() for step in steps)
-
-
-def test_positions_count_through_the_run():
-    sampler = PairSampler(COUNTS, batch_size=4, seed=0)
-    np.testing.assert_array_equal(sampler.batch(0)[2], [0, 1, 2, 3])
-    np.testing.assert_array_equal(sampler.batch(100)[2], [400, 401, 402, 403])
-
-
-def test_what_a_caller_changes_does_not_come_back():
-    sampler = PairSampler(COUNTS, batch_size=4, seed=0)
-    wanted = sampler.batch(1)[0].copy()
-    sampler.batch(1)[0][:] = -1
-    np.testing.assert_array_equal(sampler.batch(1)[0], wanted)
+    there = {epoch: forward.epoch(epoch) for epoch in range(6)}
+    back = {epoch: backward.epoch(epoch) for epoch in reversed(range(6))}
+    for epoch in range(6):
+        np.testing.assert_array_equal(there[epoch], back[epoch])
+    assert any((there[epoch][0] != make(8).epoch(epoch)[0]).any() for epoch in range(6))
+    there[0][0][:] = -1
+    np.testing.assert_array_equal(forward.epoch(0), back[0])
 
 
 def test_the_remainder_is_dropped_and_differs_from_epoch_to_epoch():
@@ -136,9 +123,56 @@ def test_a_balanced_epoch_holds_every_label_equally_often_and_its_rows_in_turn()
     labels = np.array([0] * 12 + [1] * 3)
     sampler = PairSampler(np.ones(15, int), batch_size=5, seed=2, epoch_over="balanced", labels=labels)
     assert sampler.steps_per_epoch == 3
-    rows = np.concatenate([sampler.batch(step)[0] for step in range(3)])
+    rows = sampler.epoch(0)[0].ravel()
     counts = np.bincount(labels[rows], minlength=2)
     assert sorted(counts.tolist()) == [7, 8]
     of_small = np.bincount(rows[labels[rows] == 1], minlength=15)[12:]
     assert of_small.max() - of_small.min() <= 1
     assert np.bincount(rows[labels[rows] == 0]).max() == 1
+
+
+def test_batches_of_classes_hold_so_many_images_of_each():
+    labels = np.arange(60) % 7
+    sampler = ClassSampler(np.ones(60, int), labels, batch_size=12, images_per_class=3, seed=1)
+    assert sampler.steps_per_epoch == 5
+    uses = np.zeros(60, int)
+    for epoch in range(20):
+        for rows in sampler.epoch(epoch)[0]:
+            of = labels[rows].reshape(4, 3)
+            assert (of == of[:, :1]).all()
+            assert len(set(of[:, 0])) == 4
+            assert all(len(set(one)) == 3 for one in rows.reshape(4, 3))
+            uses[rows] += 1
+    by_class = np.bincount(labels, uses)
+    assert by_class.max() - by_class.min() < 0.35 * by_class.mean()
+
+
+def test_one_pair_of_each_class_and_classes_of_too_few_images():
+    one = ClassSampler(COUNTS, LABELS, batch_size=3, images_per_class=1, seed=0)
+    for rows, captions in zip(*one.epoch(3), strict=True):
+        assert sorted(LABELS[rows]) == [0, 1, 2]
+        assert (captions < COUNTS[rows]).all()
+    few = ClassSampler(COUNTS, LABELS, batch_size=6, images_per_class=3, seed=0)
+    rows = few.epoch(0)[0].reshape(-1, 3)
+    assert {tuple(sorted(set(one))) for one in rows if LABELS[one[0]] == 2} <= {(6, 7)}
+
+
+def test_a_class_replaces_its_own_broken_images():
+    sampler = ClassSampler(COUNTS, LABELS, batch_size=4, images_per_class=2, seed=0)
+    assert sampler.replacement(4, [4]) == 5
+    assert sampler.replacement(5, [5]) == 3
+    assert sampler.replacement(6, [6, 7]) == 0
+    assert sampler.replacement(2, [0, 1, 2]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 8, "images_per_class": 2}, "needs 4 classes, and the training split has 3"),
+        ({"batch_size": 5, "images_per_class": 2}, "not a multiple of 2 images per class"),
+        ({"batch_size": 9, "images_per_class": 3}, "8 images, fewer than the batch size 9"),
+    ],
+)
+def test_impossible_classes_are_explained(options, message):
+    with pytest.raises(UserError, match=message):
+        ClassSampler(COUNTS, LABELS, seed=0, **options)

@@ -1,8 +1,9 @@
-"""The order of training examples as a pure function of (seed, step)."""
+"""The order of training examples as a pure function of (seed, epoch)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Protocol
 
 import numpy as np
 
@@ -11,8 +12,21 @@ from xmkeras.errors import UserError
 EPOCHS_OVER = ("pairs", "images", "labels", "balanced")
 
 
+class Sampler(Protocol):
+    """Which (row, caption) pairs make up the batches of an epoch; remembers nothing."""
+
+    batch_size: int
+    steps_per_epoch: int
+
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and the numbers of their captions of all batches of an epoch, int64 (steps, B) each, in new arrays."""
+
+    def replacement(self, row: int, bad_rows: Collection[int]) -> int:
+        """The row that stands in for a bad one; does not depend on when it was found to be bad."""
+
+
 class PairSampler:
-    """Which (row, caption) pairs make up the batch of a step; all it remembers is a cache of one epoch.
+    """Batches of pairs in random order.
 
     An epoch goes over groups of `captions_per_image` captions of one row, shuffled, and drops what does not
     fill a last batch. Over "pairs", every caption of every row takes part once an epoch (a row's last group
@@ -22,7 +36,7 @@ class PairSampler:
     images and holds every label equally often; each label's rows take turns.
 
     Args:
-        captions_per_row: number of captions of each row, (n,), all at least 1.
+        captions_per_row: number of captions of each row, (n,); 0 where rows have none.
         batch_size: pairs in a batch.
         seed: of the order.
         epoch_over: see above.
@@ -43,7 +57,7 @@ class PairSampler:
         captions_per_image: int = 1,
         labels: np.ndarray | None = None,
     ):
-        self._counts = np.asarray(captions_per_row, np.int64)
+        self._counts = np.maximum(np.asarray(captions_per_row, np.int64), 1)
         self.batch_size = batch_size
         self._seed = seed
         self._over = epoch_over
@@ -63,32 +77,17 @@ class PairSampler:
                 f"One epoch has {len(rows_of_groups) * captions_per_image} pairs, fewer than the batch size "
                 f"{batch_size}; choose a smaller batch."
             )
-        self._cache: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The pairs of a step (counted from 0 over all epochs).
-
-        Returns:
-            int64 (batch,) each: rows, the numbers of their captions, and positions in the whole run.
-        """
-        epoch, offset = divmod(step, self.steps_per_epoch)
-        cache = self._cache  # read and replaced as one, since two pipelines may ask at the same time
-        if epoch != cache[0]:
-            self._cache = cache = (epoch, self._epoch_order(epoch))
-        groups = self.batch_size // self._group
-        chosen = cache[1][offset * groups : (offset + 1) * groups]
-        rows, captions = chosen[:, 0].ravel(), chosen[:, 1].ravel()
-        return rows, captions, np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and the numbers of their captions, int64 (steps, B) each."""
+        groups = self.steps_per_epoch * (self.batch_size // self._group)
+        order = self._epoch_order(epoch)[:groups]
+        shape = (self.steps_per_epoch, self.batch_size)
+        return order[:, 0].reshape(shape), order[:, 1].reshape(shape)
 
     def replacement(self, row: int, bad_rows: Collection[int]) -> int:
-        """The row that stands in for a bad one: the next good one, from the last round to the first."""
-        candidates = (np.arange(len(self._counts)) + row) % len(self._counts)
-        good = candidates[~np.isin(candidates, list(bad_rows))]
-        if not len(good):
-            raise UserError(
-                "Every row of the training split is broken; check the data with tools.verify_data."
-            )
-        return int(good[0])
+        """The next good row, from the last round to the first."""
+        return _next_good(row, len(self._counts), bad_rows)
 
     def _groups(self) -> np.ndarray:
         """The row of each group of an unshuffled epoch; over labels, the first row of each."""
@@ -137,6 +136,87 @@ class PairSampler:
         row_of_pair = np.repeat(np.arange(len(self._counts)), self._counts)
         by_row = np.lexsort((generator.random(len(row_of_pair)), row_of_pair))
         return by_row[first[rows] + ranks] - first[rows]
+
+
+class ClassSampler:
+    """Batches of P classes with K images each, for losses that need positives and negatives of one batch.
+
+    An epoch has as many batches as its images fill. The classes come in random order, none twice in a batch; the
+    images of a class take turns, and repeat within a batch only where it has fewer than K.
+
+    Args:
+        captions_per_row: number of captions of each row, (n,); 0 where rows have none.
+        labels: the class of each row, (n,).
+        batch_size: P K.
+        images_per_class: K; 1 for batches of one pair a class.
+        seed: of the order.
+
+    Raises:
+        UserError: the batch does not divide by K, or needs more classes or images than there are.
+    """
+
+    def __init__(
+        self, captions_per_row: np.ndarray, labels: np.ndarray, *, batch_size: int, images_per_class: int, seed: int
+    ):
+        self._counts = np.maximum(np.asarray(captions_per_row, np.int64), 1)
+        self.batch_size = batch_size
+        self._images, self._seed = images_per_class, seed
+        self._by_label, self._starts = _grouped(labels, len(self._counts))
+        if images_per_class < 1 or batch_size < 1 or batch_size % images_per_class:
+            raise UserError(f"The batch size {batch_size} is not a multiple of {images_per_class} images per class.")
+        classes = len(self._starts) - 1
+        if batch_size // images_per_class > classes:
+            raise UserError(
+                f"A batch of {batch_size} with {images_per_class} images per class needs "
+                f"{batch_size // images_per_class} classes, and the training split has {classes}; choose a smaller "
+                "batch or more images per class."
+            )
+        self.steps_per_epoch = len(self._counts) // batch_size
+        if not self.steps_per_epoch:
+            raise UserError(
+                f"One epoch has {len(self._counts)} images, fewer than the batch size {batch_size}; choose a smaller "
+                "batch."
+            )
+
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and the numbers of their captions, int64 (steps, B) each; rows of a class lie side by side."""
+        generator = np.random.default_rng([self._seed, epoch])
+        per_batch = self.batch_size // self._images
+        classes = len(self._starts) - 1
+        rounds = -(-self.steps_per_epoch // (classes // per_batch))
+        order = [generator.permutation(classes)[: classes // per_batch * per_batch] for _ in range(rounds)]
+        chosen = np.concatenate(order)[: self.steps_per_epoch * per_batch]
+        rows = np.empty((len(chosen), self._images), np.int64)
+        for label in np.unique(chosen):
+            uses = np.flatnonzero(chosen == label)
+            rows[uses] = self._turns(generator, label, len(uses))
+        rows = rows.reshape(self.steps_per_epoch, self.batch_size)
+        return rows, generator.integers(self._counts[rows])
+
+    def replacement(self, row: int, bad_rows: Collection[int]) -> int:
+        """The next good row of the same class, or of any where the class has none."""
+        label = np.searchsorted(self._starts, int(np.flatnonzero(self._by_label == row)[0]), "right") - 1
+        own = self._by_label[self._starts[label] : self._starts[label + 1]]
+        place = int(np.flatnonzero(own == row)[0])
+        good = [int(one) for one in np.roll(own, -place) if one not in bad_rows]
+        return good[0] if good else _next_good(row, len(self._counts), bad_rows)
+
+    def _turns(self, generator: np.random.Generator, label: int, uses: int) -> np.ndarray:
+        """(uses, K) rows of a class; none repeats within a use where the class has K, and all take turns."""
+        own = self._by_label[self._starts[label] : self._starts[label + 1]]
+        uses_a_round = max(1, len(own) // self._images)
+        rounds = [
+            np.resize(generator.permutation(own), (uses_a_round, self._images)) for _ in range(-(-uses // uses_a_round))
+        ]
+        return np.concatenate(rounds)[:uses]
+
+
+def _next_good(row: int, rows: int, bad_rows: Collection[int]) -> int:
+    candidates = (np.arange(rows) + row) % rows
+    good = candidates[~np.isin(candidates, list(bad_rows))]
+    if not len(good):
+        raise UserError("Every row of the training split is broken; check the data with tools.verify_data.")
+    return int(good[0])
 
 
 def _grouped(labels: np.ndarray | None, rows: int) -> tuple[np.ndarray, np.ndarray]:
