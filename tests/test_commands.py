@@ -8,8 +8,12 @@ import pathlib
 import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
-from xmkeras import __main__, evaluate, export, flags, search, train
+from xmkeras import __main__, flags
 from xmkeras.errors import UserError
+from xmkeras.evaluate import main as evaluate
+from xmkeras.export import main as export
+from xmkeras.search import main as search
+from xmkeras.train import main as train
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +21,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("commands")
     table = write_pairs(folder / "pairs", 16, splits=("train", "validation", "test"))
     argv = [*SMALL, "--source=table", f"--table={table}", "--batch_size=8", "--steps=6", f"--run={folder / 'run'}"]
-    assert train.main(argv) == 0
+    assert train(argv) == 0
     return folder / "run"
 
 
 def test_evaluate_prints_a_table_and_writes_its_report(run: pathlib.Path, capsys: pytest.CaptureFixture[str]):
-    assert evaluate.main([f"--run={run}"]) == 0
+    assert evaluate([f"--run={run}"]) == 0
     out = capsys.readouterr().out
     assert "text -> image" in out
     assert "chance" in out
@@ -38,34 +42,34 @@ def test_evaluate_prints_a_table_and_writes_its_report(run: pathlib.Path, capsys
 
 def test_evaluate_writes_elsewhere_on_request_and_takes_other_data(run: pathlib.Path, tmp_path: pathlib.Path):
     other = write_pairs(tmp_path / "other", 5, splits=("test",))
-    assert evaluate.main([f"--run={run}", f"--table={other}", f"--output={tmp_path / 'report'}"]) == 0
+    assert evaluate([f"--run={run}", f"--table={other}", f"--output={tmp_path / 'report'}"]) == 0
     assert json.loads((tmp_path / "report" / "eval.json").read_text())["text_to_image/gallery"] == 5
 
 
 def test_export_and_search_the_packed_gallery_and_a_folder(
     run: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ):
-    assert export.main([f"--run={run}", "--gallery=test", "--top_k=4"]) == 0
+    assert export([f"--run={run}", "--gallery=test", "--top_k=4"]) == 0
     page = tmp_path / "found.html"
     argv = [f"--model={run}", "--gallery=test", "--text=a red circle", "--text=blue", "--top=3", f"--html={page}"]
-    assert search.main(argv) == 0
+    assert search(argv) == 0
     out = capsys.readouterr().out
     assert out.count("test_") >= 6
     assert page.read_text().count("data:image/png") == 6
     folder = run.parent / "pairs"
     argv = [f"--model={run}", f"--images={folder}", f"--image={folder / 'test_3.png'}", f"--index={tmp_path / 'index'}"]
-    assert search.main([*argv, "--top=1"]) == 0
+    assert search([*argv, "--top=1"]) == 0
     assert "  1.000  " in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("main", "argv", "words"),
     [
-        (search.main, [], "Which model"),
-        (search.main, ["--model=/nowhere", "--text=x"], "/nowhere"),
-        (search.main, ["--model=x", "--tex=y"], "--text"),
-        (evaluate.main, ["--run=/nowhere"], "not a run directory"),
-        (export.main, ["--run=/nowhere", "--gallery=all"], "gallery|nowhere"),
+        (search, [], "Which model"),
+        (search, ["--model=/nowhere", "--text=x"], "/nowhere"),
+        (search, ["--model=x", "--tex=y"], "--text"),
+        (evaluate, ["--run=/nowhere"], "not a run directory"),
+        (export, ["--run=/nowhere", "--gallery=all"], "gallery|nowhere"),
     ],
 )
 def test_mistakes_are_user_errors(main, argv: list[str], words: str):
@@ -76,7 +80,7 @@ def test_mistakes_are_user_errors(main, argv: list[str], words: str):
 def test_a_split_that_the_data_lack_is_named(run: pathlib.Path, tmp_path: pathlib.Path):
     other = write_pairs(tmp_path / "other", 5, splits=("train",))
     with pytest.raises(UserError, match="has no rows in split 'test'"):
-        evaluate.main([f"--run={run}", f"--table={other}"])
+        evaluate([f"--run={run}", f"--table={other}"])
 
 
 def test_one_name_for_all_commands(run: pathlib.Path, capsys: pytest.CaptureFixture[str]):

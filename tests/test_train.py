@@ -7,16 +7,16 @@ import pathlib
 import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
-from xmkeras import train
+from xmkeras.train import main as train
 
 
 def test_says_how_it_ended_and_what_comes_next(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]):
     table = write_pairs(tmp_path / "pairs", 8, splits=("train", "validation"))
     run = tmp_path / "run"
     argv = [*SMALL, "--source=table", f"--table={table}", "--batch_size=8", "--steps=2", f"--run={run}"]
-    assert train.main(argv) == 0
+    assert train(argv) == 0
     out = capsys.readouterr().out
     assert f"{run}: finished at step 2; best validation rsum" in out
     assert out.rstrip().endswith(f"python -m xmkeras.evaluate --run={run}")
-    assert train.main(argv) == 0  # a finished run says so again, and takes no step
+    assert train(argv) == 0  # a finished run says so again, and takes no step
     assert "finished at step 2" in capsys.readouterr().out

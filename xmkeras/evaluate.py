@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from xmkeras import flags
 from xmkeras.config import option
 from xmkeras.retrieval.tables import format_table
-from xmkeras.run import RunDirectory
+from xmkeras.run.directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,16 +21,19 @@ class EvaluateOptions:
         "pessimistic", "rank of an item among others of equal score", ("pessimistic", "optimistic", "index")
     )
     output: str = option("", "directory of the report; empty: the run directory")
+    against: str = option("", "another run directory that this run is compared with, by a paired bootstrap over images")
 
 
 def main(argv: Sequence[str]) -> int:
     """Evaluates what the flags describe; returns the exit status."""
-    command = flags.parse_for_run(argv, EvaluateOptions)
+    command = flags.parse_for_run(argv, lambda path: RunDirectory.existing(path).config(), EvaluateOptions)
     run = RunDirectory.existing(command.config.train.run)
-    from xmkeras import jobs  # TensorFlow loads once the flags are known to be good
+    from xmkeras.run import jobs  # TensorFlow loads once the flags are known to be good
 
     options = command.options
-    measured, report = jobs.evaluate(command.config, run, options.split, ties=options.ties, output=options.output)
+    measured, report = jobs.evaluate(
+        command.config, run, options.split, ties=options.ties, output=options.output, against=options.against
+    )
     print(format_table(measured.results))
     print(f"Report: {report}")
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from xmkeras import flags
 from xmkeras.config import option
-from xmkeras.run import RunDirectory
+from xmkeras.run.directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,9 @@ class ExportOptions:
 
 def main(argv: Sequence[str]) -> int:
     """Exports what the flags describe; returns the exit status."""
-    command = flags.parse_for_run(argv, ExportOptions)
+    command = flags.parse_for_run(argv, lambda path: RunDirectory.existing(path).config(), ExportOptions)
     run = RunDirectory.existing(command.config.train.run)
-    from xmkeras import jobs  # TensorFlow loads once the flags are known to be good
+    from xmkeras.run import jobs  # TensorFlow loads once the flags are known to be good
 
     options = command.options
     directory = jobs.export(

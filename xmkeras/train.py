@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xmkeras import flags
-from xmkeras.run import RunDirectory
+from xmkeras.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from xmkeras.training.loop import Result
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Trains what the flags describe; returns the exit status."""
     command = flags.parse(argv)
-    run = RunDirectory.of(command.config, argv)
-    from xmkeras import jobs  # TensorFlow loads once the flags are known to be good
+    run = RunDirectory.of(command.config, command.name)
+    from xmkeras.run import jobs  # TensorFlow loads once the flags are known to be good
 
     result = jobs.train(run.named_in(command.config), run)
     again = f"python -m xmkeras.train --flagfile={run.path / 'flags.cfg'}"

@@ -9,19 +9,23 @@ from xmkeras.data import pipeline
 from xmkeras.data.readers import Items, Reader
 
 
-def one_pass(reader: Reader, items: Items, *, batch_size: int) -> tf.data.Dataset:
+def one_pass(
+    reader: Reader, items: Items, *, batch_size: int, order: np.ndarray | None = None
+) -> tf.data.Dataset:
     """Every item once, in order; broken ones are left out.
 
     Args:
         reader: of the side.
         items: what to read.
         batch_size: items in a batch.
+        order: numbers of items in another order.
 
     Returns:
         Dataset of dicts: what the reader gives, and `item` int64 (b,), the number of each item in `items`. The last
         batch is what is left.
     """
-    numbers = np.flatnonzero(reader.present(items))
+    numbers = np.arange(len(items)) if order is None else order
+    numbers = numbers[reader.present(items)[numbers]]
     columns = (numbers, items.rows[numbers], items.captions[numbers])
 
     @pipeline.in_graph

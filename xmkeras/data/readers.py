@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,7 +15,6 @@ from xmkeras.data import images, pipeline
 from xmkeras.data.rows import RowTable
 
 Entries = pipeline.Entries
-Tokenize = Callable[[Any], tf.Tensor]
 PAD_TO_MULTIPLE = 8
 # TensorFlow aligns its tensors to so many bytes, and fails hard on others.
 _ALIGNMENT = 64
@@ -41,6 +40,12 @@ class Reader(Protocol):
     def fault(self, row: int) -> str:
         """What is wrong with the input of a row; "" when nothing is."""
 
+    def by_size(self, items: Items) -> np.ndarray:
+        """The numbers of items, like sizes side by side, so that a batch is padded little."""
+
+    def stamp(self) -> object:
+        """Whatever decides what is read, of the same `repr` in every process: what a cache made of it depends on."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Items:
@@ -61,6 +66,11 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @classmethod
+    def of(cls, side: str, table: RowTable, *, distinct: bool = False) -> Items:
+        """The images or the texts of a table."""
+        return cls.images(table) if side == "image" else cls.texts(table, distinct=distinct)
 
     @classmethod
     def images(cls, table: RowTable) -> Items:
@@ -149,6 +159,12 @@ class Pictures:
             return text.strip(" []'")
         return ""
 
+    def by_size(self, items: Items) -> np.ndarray:
+        return np.arange(len(items))
+
+    def stamp(self) -> object:
+        return self.table.fingerprint(), self.table.image_stamp(), self.size, self.augmentation, self.views, self.seed
+
     def _varied(self, data: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         seed = tf.stack([tf.constant(self.seed, tf.int64), position])
         return pipeline.loader(self.size, self.augmentation)(data, seed)
@@ -188,6 +204,12 @@ class Vectors:
     def fault(self, row: int) -> str:
         missing = self._missing[self.items.at(row)]
         return "it could not be read when the features were made." if missing else ""
+
+    def by_size(self, items: Items) -> np.ndarray:
+        return np.arange(len(items))
+
+    def stamp(self) -> object:
+        return self.entry, len(self.array), self.views, self.seed
 
     @functools.cached_property
     def _tensor(self) -> tf.Tensor:
@@ -232,6 +254,12 @@ class TokenVectors:
     def fault(self, row: int) -> str:
         return ""
 
+    def by_size(self, items: Items) -> np.ndarray:
+        return np.argsort(np.diff(self.starts)[self.items.at(items.rows, items.captions)], kind="stable")
+
+    def stamp(self) -> object:
+        return self.entries, len(self.values)
+
     @functools.cached_property
     def _values(self) -> tf.Tensor:
         return outside_graph(self.values)
@@ -247,11 +275,11 @@ class Sentences:
 
     Args:
         table: whose captions are read.
-        tokenize: strings (B,) -> int32 ids (B, L), graph operations.
+        tokenize: a layer, strings (B,) -> int32 ids (B, L) in graph operations.
     """
 
     table: RowTable
-    tokenize: Tokenize
+    tokenize: keras.layers.Layer
     per_example = False
 
     def read(self, rows: tf.Tensor, captions: tf.Tensor, positions: tf.Tensor) -> Entries:
@@ -263,6 +291,13 @@ class Sentences:
 
     def fault(self, row: int) -> str:
         return ""
+
+    def by_size(self, items: Items) -> np.ndarray:
+        lengths = [len(self.table.captions[row][caption]) for row, caption in zip(items.rows, items.captions, strict=True)]
+        return np.argsort(lengths, kind="stable")
+
+    def stamp(self) -> object:
+        return self.table.captions, self.tokenize.get_config()
 
     @functools.cached_property
     def _items(self) -> Items:

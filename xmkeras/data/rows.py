@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ import numpy as np
 from xmkeras.data.columns import ColumnBuilder
 from xmkeras.data.row import SPLITS, BadRow, LabelKind, Row, check_row
 from xmkeras.errors import UserError
+
+# Arrays of so many bytes are told apart by so many of their rows; others are hashed in blocks of rows.
+_LARGE, _SAMPLE, _BLOCK = 2**30, 1000, 1024
 
 __all__ = ["SPLITS", "BadRow", "EncodedImages", "LabelKind", "Row", "RowTable", "check_row"]
 
@@ -140,15 +144,29 @@ class RowTable:
         return np.sort(np.unique(self.image_index, return_index=True)[1]).astype(np.int64)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of ids, captions, labels, splits, categories, and of feature pairs; not of images."""
+        """SHA-256 (hexadecimal) of ids, captions, labels, splits, categories, and of vectors; not of pictures.
+
+        Of an array of a gigabyte or more some rows stand for all.
+        """
         digest = hashlib.sha256(json.dumps([self.name, self.label_kind]).encode())
         labels = [self.label_names[label] for label in self.labels]
         columns = (self.image_ids, self.captions, labels, self.splits.tolist(), self.categories)
         for entries in zip(*columns, strict=True):
             digest.update(json.dumps(entries).encode())
-        if self.text_features is not None and self.features is not None:
-            digest.update(self.features[self.image_index].tobytes() + self.text_features.tobytes())
+        for array, rows in ((self.features, self.image_index), (self.text_features, np.arange(len(self)))):
+            if array is not None:
+                rows = rows if array.nbytes < _LARGE else rows[:: max(1, len(rows) // _SAMPLE)]
+                for start in range(0, len(rows), _BLOCK):
+                    digest.update(array[rows[start : start + _BLOCK]].tobytes())
         return digest.hexdigest()
+
+    def image_stamp(self) -> object:
+        """What tells the pictures of one data set from those of another with the same rows: files and their times."""
+        if self.image_paths is None:
+            encoded = self.encoded or ()
+            return hashlib.sha256(b"".join(hashlib.sha256(one).digest() for one in encoded)).hexdigest()
+        paths = [os.path.abspath(self.image_paths[row]) for row in self.distinct_images()]
+        return [(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0) for path in paths]
 
     def read_image(self, index: Any) -> Any:
         """Reads the encoded bytes of a row's image, in graph: int64 scalar -> string scalar.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,15 +13,21 @@ import tensorflow as tf
 
 from tests.conformance.cases import SMALL, write_pairs
 from tests.models.tiny_bert import write_hugging_face
-from tests.test_jobs import command, run_to_end
-from xmkeras import assembly, flags, jobs
+from tests.run.test_jobs import command, run_to_end
+from xmkeras import flags
 from xmkeras.config import Config
-from xmkeras.evaluation import Evaluator
+from xmkeras.data.readers import Pictures, Reader, Sentences, TokenVectors, Vectors
+from xmkeras.data.rows import RowTable
 from xmkeras.method import Method
-from xmkeras.run import RunDirectory
-from xmkeras.stage_features import stage_features
+from xmkeras.run import jobs
+from xmkeras.run.assembly import build_method, load_table
+from xmkeras.run.caches import readers_of
+from xmkeras.run.directory import RunDirectory
+from xmkeras.run.evaluator import Evaluator
+from xmkeras.run.sides import Side, sides_of
 from xmkeras.training.checkpoints import Checkpoints
 from xmkeras.training.freezing import Freezer
+from xmkeras.training.groups import Group
 
 FROZEN = r"(image_backbone|text_encoder/bert_.*)/.*"
 
@@ -38,7 +45,7 @@ def test_feature_cache_trains_like_the_frozen_backbone_itself(tmp_path: pathlib.
     for name, more in (("cached", ()), ("computed", ("--nofeature_cache",))):
         done = run_to_end(command(table, tmp_path / name, *frozen, *more))
         assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "cached" / "features").glob("images-*.npy"))) == 2
+    assert len(list((tmp_path / "cached" / "features").glob("image-*.npy"))) == 2
     assert not (tmp_path / "computed" / "features").exists()
     two = weights_of(tmp_path / "computed")
     for name, value in weights_of(tmp_path / "cached").items():
@@ -57,10 +64,24 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]  # fmt: skip
 
 
-def parts(arguments: list[str], *more: str) -> tuple[Config, Method]:
+class Parts(NamedTuple):
+    config: Config
+    table: RowTable
+    sides: dict[str, Side]
+    method: Method
+
+    def readers(self, folder: pathlib.Path, split: str = "train", **more) -> dict[str, Reader]:
+        rows = self.table.split(split)
+        given = {"training": True} | more
+        return readers_of(self.config, RunDirectory(folder), rows, self.sides, self.method, **given)
+
+
+def parts(arguments: list[str], *more: str) -> Parts:
     config = flags.parse([*arguments, *more]).config
-    rows = assembly.load_table(config).split("train")
-    return config, assembly.build_method(config, assembly.bert_of(config), rows.num_labels)
+    table = load_table(config)
+    rows = table.split("train")
+    sides = sides_of(config, ("image", "text"), rows, {})
+    return Parts(config, table, sides, build_method(config, sides, rows.num_labels))
 
 
 def train(arguments: list[str], folder: pathlib.Path, *more: str) -> RunDirectory:
@@ -69,69 +90,91 @@ def train(arguments: list[str], folder: pathlib.Path, *more: str) -> RunDirector
     return run
 
 
+def freeze(method: Method, *patterns: str) -> None:
+    Freezer(method).freeze([Group(pattern, frozen=True) for pattern in patterns])
+
+
+def read_texts(reader: Reader, pairs: list[tuple[int, int]]) -> dict[str, tf.Tensor]:
+    rows, captions = (tf.constant(column, tf.int64) for column in zip(*pairs, strict=True))
+    return reader.read(rows, captions, rows)
+
+
 def test_a_frozen_bert_is_computed_once_a_distinct_caption(arguments: list[str], tmp_path: pathlib.Path):
-    config, method = parts(arguments)
-    table = assembly.load_table(config)
-    rows, validation = table.split("train"), table.split("validation")
-    run = RunDirectory(tmp_path)
-    assert stage_features(config, run, rows, method).tokens is None  # nothing is frozen yet
-    Freezer(method).freeze(["text_encoder/bert_.*"])
-    features = stage_features(config, run, rows, method, validation)
-    assert features.images is None
-    captions = assembly.captions_of(rows) + assembly.captions_of(validation)
-    assert features.tokens is not None
-    assert set(features.tokens.numbers) == set(captions)
-    assert len(features.tokens.numbers) == len(set(captions)) < len(captions)
-    texts = [captions[5], "a red circle", captions[-1]]
-    ids = method.towers.tokenizer(tf.constant(texts))
-    vectors, mask = features.tokens.batch(texts)
-    expected, there = method.towers.text_at_tokens[0](ids)
-    np.testing.assert_array_equal(mask, there)
-    np.testing.assert_allclose(vectors[mask], expected.numpy()[mask], atol=1e-5)
-    embedded = method.embed_texts({"text_tokens": vectors, "text_mask": mask}, training=False)
-    np.testing.assert_allclose(embedded, method.towers.encode_text(tf.constant(texts)), atol=1e-5)
+    run = parts(arguments)
+    assert isinstance(run.readers(tmp_path)["text"], Sentences)  # nothing is frozen yet
+    freeze(run.method, "text_encoder/bert_.*")
+    chosen = run.readers(tmp_path)
+    assert isinstance(chosen["image"], Pictures)
+    assert isinstance(chosen["text"], TokenVectors)
+    captions = {caption for own in run.table.split("train").captions for caption in own}
+    assert len(chosen["text"].starts) - 1 == len(captions) < 2 * len(run.table.split("train"))
+    pairs = [(5, 1), (0, 0), (15, 1)]
+    plain = run.sides["text"].reader(run.table.split("train"), False)
+    cached = read_texts(chosen["text"], pairs)
+    encoder = run.method.towers.sides["text"]
+    expected = encoder.front()(read_texts(plain, pairs))
+    there = expected["text_mask"].numpy()
+    for number in range(3):
+        np.testing.assert_allclose(
+            cached["text_tokens"][number][cached["text_mask"][number]],
+            expected["text_tokens"][number][there[number]],
+            atol=1e-5,
+        )
+    np.testing.assert_allclose(encoder(cached)[""], encoder(read_texts(plain, pairs))[""], atol=1e-5)
 
 
 def test_an_empty_caption_keeps_its_end_token(arguments: list[str], tmp_path: pathlib.Path):
-    config, method = parts(arguments)
-    rows = assembly.load_table(config).split("train")
+    run = parts(arguments)
+    rows = run.table.split("train")
     rows.captions[0] = ("",)
-    Freezer(method).freeze(["text_encoder/bert_.*"])
-    tokens = stage_features(config, RunDirectory(tmp_path), rows, method).tokens
-    assert tokens is not None
-    vectors, mask = tokens.batch(["", rows.captions[1][0]])
-    assert mask[0].tolist() == [True, False, False, False, False, False]
-    embedded = method.embed_texts({"text_tokens": vectors, "text_mask": mask}, training=False)
-    expected = method.towers.encode_text(tf.constant(["", rows.captions[1][0]]))
-    np.testing.assert_allclose(embedded, expected, atol=1e-5)
+    freeze(run.method, "text_encoder/bert_.*")
+    reader = readers_of(run.config, RunDirectory(tmp_path), rows, run.sides, run.method, training=True)["text"]
+    pairs = [(0, 0), (1, 0)]
+    cached = read_texts(reader, pairs)
+    assert cached["text_mask"][0].numpy().sum() == 1
+    encoder = run.method.towers.sides["text"]
+    plain = read_texts(run.sides["text"].reader(rows, False), pairs)
+    np.testing.assert_allclose(encoder(cached)[""], encoder(plain)[""], atol=1e-5)
 
 
 def test_dropped_words_are_computed_anew(arguments: list[str], tmp_path: pathlib.Path):
-    config, method = parts(arguments, "--word_dropout=0.1")
-    Freezer(method).freeze(["text_encoder/bert_.*"])
-    rows = assembly.load_table(config).split("train")
-    assert stage_features(config, RunDirectory(tmp_path), rows, method).tokens is None
+    run = parts(arguments, "--word_dropout=0.1")
+    freeze(run.method, "text_encoder/bert_.*")
+    assert isinstance(run.readers(tmp_path)["text"], Sentences)
+
+
+def test_views_of_pictures_lie_side_by_side(arguments: list[str], tmp_path: pathlib.Path):
+    run = parts(arguments, "--augment=flip,crop", "--feature_views=3")
+    freeze(run.method, "image_backbone/.*")
+    reader = run.readers(tmp_path)["image"]
+    assert isinstance(reader, Vectors)
+    assert (reader.views, reader.array.shape[:2]) == (4, (16, 4))
+    plain = run.readers(tmp_path, training=False)["image"]
+    assert plain.array.ndim == 2
+    np.testing.assert_allclose(reader.array[:, 0], plain.array, atol=1e-5)
+    assert (reader.array[:, 1] != reader.array[:, 2]).any()
 
 
 def test_a_broken_image_is_left_out_of_a_cached_evaluation_too(arguments: list[str], tmp_path: pathlib.Path):
-    config, method = parts(arguments)
-    table = assembly.load_table(config)
-    rows, validation = table.split("train"), table.split("validation")
+    run = parts(arguments)
+    validation = run.table.split("validation")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     paths = list(validation.image_paths)
     paths[4] = str(broken)
     validation = dataclasses.replace(validation, image_paths=paths)
-    Freezer(method).freeze(["image_backbone/.*", "text_encoder/bert_.*"])
-    features = stage_features(config, RunDirectory(tmp_path), rows, method, validation)
-    evaluator = Evaluator(config, validation, method, tmp_path / "embeddings")
-    plain = [(part.ids.copy(), np.array(part.vectors)) for part in evaluator.embed()]
-    evaluator.read(features.validation_images, features.tokens)
+    freeze(run.method, "image_backbone/.*", "text_encoder/bert_.*")
+    evaluator = Evaluator(run.config, validation, run.method, run.sides, tmp_path / "embeddings")
+    plain = {name: (part.ids.copy(), np.array(part.vectors)) for name, part in evaluator.embed().items()}
+    evaluator.readers = readers_of(
+        run.config, RunDirectory(tmp_path), validation, run.sides, run.method, training=False
+    )
+    assert all(isinstance(reader, Vectors | TokenVectors) for reader in evaluator.readers.values())
     cached = evaluator.embed()
-    assert [len(part) for part in cached] == [15, 30]
-    for (ids, vectors), part in zip(plain, cached, strict=True):
-        np.testing.assert_array_equal(part.ids, ids)
-        np.testing.assert_allclose(part.vectors, vectors, atol=1e-5)
+    assert {name: len(part) for name, part in cached.items()} == {"image": 15, "text": 30}
+    for name, (ids, vectors) in plain.items():
+        np.testing.assert_array_equal(cached[name].ids, ids)
+        np.testing.assert_allclose(cached[name].vectors, vectors, atol=1e-5)
 
 
 STAGES = (f"--stage=steps=6 frozen={FROZEN}", "--stage=steps=2 lr=1e-4")
@@ -154,7 +197,7 @@ def test_both_caches_train_and_measure_like_the_frozen_towers_themselves(
 ):
     computed = train(arguments, tmp_path / "computed", *STAGES, "--nofeature_cache")
     shared = [path.name.split("-")[0] for path in (cached.path.parent / "shared").iterdir()]
-    assert sorted(shared) == ["images", "images", "tokens"]  # training, validation, captions of both
+    assert sorted(shared) == ["image", "image", "text", "text"]  # training and validation
     two = weights_of(computed.path)
     for name, value in weights_of(cached.path).items():
         np.testing.assert_allclose(value, two[name], atol=1e-3, err_msg=name)

@@ -10,7 +10,7 @@ import pytest
 
 from xmkeras import flags
 from xmkeras.errors import UserError
-from xmkeras.run import RunDirectory
+from xmkeras.run.directory import RunDirectory
 
 
 def test_a_run_records_what_repeats_it(tmp_path: pathlib.Path):
@@ -36,11 +36,28 @@ def test_other_flags_are_refused_with_their_difference(tmp_path: pathlib.Path):
 
 
 def test_the_directory_is_named_after_the_flagfile_unless_given():
-    config = flags.parse([]).config
-    assert RunDirectory.of(config, ["--flagfile=flags/cmpm_flowers.cfg"]).path == pathlib.Path("runs/cmpm_flowers")
-    assert RunDirectory.of(config, []).path == pathlib.Path("runs/cmpm")
-    named = dataclasses.replace(config, train=dataclasses.replace(config.train, run="elsewhere"))
-    assert RunDirectory.of(named, ["--flagfile=x.cfg"]).path == pathlib.Path("elsewhere")
+    for argv in (["--flagfile=flags/cmpm_flowers.cfg"], ["--flagfile", "flags/cmpm_flowers.cfg"]):
+        command = flags.parse([*argv, "--image_weights=none"])
+        assert RunDirectory.of(command.config, command.name).path == pathlib.Path("runs/cmpm_flowers")
+    command = flags.parse([])
+    assert RunDirectory.of(command.config, command.name).path == pathlib.Path("runs/cmpm")
+    named = dataclasses.replace(command.config, train=dataclasses.replace(command.config.train, run="elsewhere"))
+    assert RunDirectory.of(named, "x").path == pathlib.Path("elsewhere")
+    assert RunDirectory.of(named, "x", path="here").path == pathlib.Path("here")
+
+
+def test_a_run_goes_on_though_its_method_gained_a_parameter(tmp_path: pathlib.Path):
+    run = RunDirectory(tmp_path)
+    config = flags.parse(["--method=cmpm"]).config
+    run.open(config, "abc")
+    recorded = json.loads(run.config_file.read_text())
+    del recorded["cmpm.classifier"]
+    run.config_file.write_text(json.dumps(recorded))
+    run.open(config, "abc")
+    assert run.config() == config
+    run.config_file.write_text(json.dumps(recorded))
+    with pytest.raises(UserError, match="--cmpm.classifier was 'none', is 'cmpc'"):
+        run.open(flags.parse(["--method=cmpm", "--cmpm.classifier=cmpc"]).config, "abc")
 
 
 def test_a_folder_without_a_config_is_no_run(tmp_path: pathlib.Path):

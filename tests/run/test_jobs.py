@@ -15,7 +15,8 @@ import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
 from tests.conftest import ROOT
-from xmkeras import flags, train
+from xmkeras import flags
+from xmkeras.train import main as train
 from xmkeras.training.checkpoints import Checkpoints
 
 STEPS = 60
@@ -41,7 +42,7 @@ def command(table: pathlib.Path, run: pathlib.Path, *more: str) -> list[str]:
 
 def train_here(argv: list[str]) -> int:
     """What `python -m xmkeras.train` ends with, in this process, which has TensorFlow already."""
-    return flags.main_guard(train.main, argv)
+    return flags.main_guard(train, argv)
 
 
 def run_to_end(argv: list[str]) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Embedding a split: every image once, every caption, broken images left out with theirs; and assembly's parts."""
+"""Embedding a split: every image once, every caption, broken images left out with theirs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
-from xmkeras import assembly, flags
+from xmkeras import flags
 from xmkeras.config import Config
 from xmkeras.errors import UserError
-from xmkeras.evaluation import Evaluator
+from xmkeras.run.assembly import build_method, load_table
+from xmkeras.run.evaluator import Evaluator
+from xmkeras.run.sides import sides_of
 
 
 @pytest.fixture
@@ -21,14 +23,15 @@ def config(tmp_path: pathlib.Path) -> Config:
 
 
 def _evaluator(config: Config, tmp_path: pathlib.Path) -> Evaluator:
-    table = assembly.load_table(config)
-    vocabulary = assembly.build_vocabulary(config, table.split("train"), None)
-    method = assembly.build_method(config, vocabulary, table.split("train").num_labels)
-    return Evaluator(config, table.split("test"), method, tmp_path / "embeddings")
+    table = load_table(config)
+    rows = table.split("train")
+    sides = sides_of(config, ("image", "text"), rows, {})
+    method = build_method(config, sides, rows.num_labels)
+    return Evaluator(config, table.split("test"), method, sides, tmp_path / "embeddings")
 
 
 def test_embeds_each_image_once_and_each_caption(config: Config, tmp_path: pathlib.Path):
-    images, texts = _evaluator(config, tmp_path).embed()
+    images, texts = _evaluator(config, tmp_path).embed().values()
     assert images.vectors.shape == (6, 16)
     assert texts.vectors.shape == (12, 16)
     assert set(texts.ids) == set(images.ids)
@@ -56,8 +59,14 @@ def test_scalars_leave_out_sizes_and_chance_and_classes_add_reed(config: Config,
 
 def test_a_thumbnail_is_what_the_towers_see(config: Config, tmp_path: pathlib.Path):
     evaluator = _evaluator(config, tmp_path)
-    images, _ = evaluator.embed()
+    images = evaluator.embed()["image"]
     picture = evaluator.thumbnail(str(images.ids[0]))
     assert picture.shape == (32, 32, 3)
     assert picture.dtype == np.uint8
     assert picture[0, 0].tolist() == [255, 255, 255]
+
+
+def test_texts_go_by_their_own_words_where_asked(config: Config, tmp_path: pathlib.Path):
+    sets = _evaluator(config, tmp_path).embed(named=True)
+    assert sets["text"].ids.tolist()[:2] == ["a red circle", "circle painted red"]
+    assert sets["image"].ids.tolist()[0].endswith("test_0.png")

@@ -13,20 +13,27 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from xmkeras import methods
 from xmkeras.config import Config
 from xmkeras.errors import UserError
 from xmkeras.files import write_atomically
-from xmkeras.flags import to_flagfile
 
 # These may differ when a run continues: they change its length, its reports or where it runs, not what a step computes.
 _FREE = frozenset(
     {"run", "steps", "epochs", "resume", "log_every", "save_every", "devices", "data_dir", "image_root", "table"}
-    | {"feature_dir"}
+    | {"feature_dir", "best_metric", "protocol"}
 )
+_RECORDS = ("config.json", "inputs.json", "metrics.csv", "environment.json", "eval.json", "report.md")
+_RECORDS_BEFORE = ("vocabulary.txt", "feature_widths.json", "bert.json")
 _PACKAGES = ("tensorflow", "keras", "keras-hub", "numpy", "pandas", "scikit-learn", "faiss-cpu", "tensorflow-datasets")
+
+
+def data_root(config: Config) -> pathlib.Path:
+    """The folder of downloaded and prepared data."""
+    return pathlib.Path(config.data.data_dir or os.environ.get("XMKERAS_DATA") or "~/.cache/xmkeras").expanduser()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +47,9 @@ class RunDirectory:
         return self.path / "config.json"
 
     @property
-    def vocabulary_file(self) -> pathlib.Path:
-        return self.path / "vocabulary.txt"
-
-    @property
-    def widths_file(self) -> pathlib.Path:
-        """Sizes of the vectors that a run over feature pairs takes."""
-        return self.path / "feature_widths.json"
-
-    @property
-    def bert_file(self) -> pathlib.Path:
-        """Sizes and vocabulary of the BERT that a run trains."""
-        return self.path / "bert.json"
+    def inputs_file(self) -> pathlib.Path:
+        """What has to be known of the run's sides to make them again."""
+        return self.path / "inputs.json"
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -65,12 +63,9 @@ class RunDirectory:
         return self.path / "embeddings" / split
 
     @classmethod
-    def of(cls, config: Config, argv: Sequence[str]) -> RunDirectory:
-        """The directory of `--run`, or `runs/<name of the flagfile>`."""
-        if config.train.run:
-            return cls(pathlib.Path(config.train.run))
-        stems = [pathlib.Path(text.partition("=")[2]).stem for text in argv if text.startswith("--flagfile=")]
-        return cls(pathlib.Path("runs") / (stems[-1] if stems else config.method))
+    def of(cls, config: Config, name: str, path: str | os.PathLike[str] = "") -> RunDirectory:
+        """The directory `path`, else that of `--run`, else `runs/<name>`."""
+        return cls(pathlib.Path(path or config.train.run or pathlib.Path("runs") / name))
 
     @classmethod
     def existing(cls, path: str) -> RunDirectory:
@@ -94,7 +89,8 @@ class RunDirectory:
     def config(self) -> Config:
         """The config that the run was started with."""
         try:
-            return Config.from_flags(json.loads(self.config_file.read_text(encoding="utf-8")))
+            config = Config.from_flags(json.loads(self.config_file.read_text(encoding="utf-8")))
+            return config.completed(methods.load(config.method).Params)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.config_file} cannot be read ({error}); train into a new --run.") from error
 
@@ -107,7 +103,7 @@ class RunDirectory:
         if self.config_file.is_file():
             self._check_same(config, data_fingerprint)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / "flags.cfg", to_flagfile(config))
+        write_atomically(self.path / "flags.cfg", config.to_flagfile())
         write_atomically(
             self.path / "environment.json",
             json.dumps(_environment(config, data_fingerprint) | {"credit": credit}, indent=1),
@@ -135,16 +131,7 @@ class RunDirectory:
         """Forgets everything a run has computed in this directory, but nothing else that lies in it."""
         for name in ("checkpoints", "embeddings", "tensorboard", "features"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (
-            "config.json",
-            "vocabulary.txt",
-            "feature_widths.json",
-            "bert.json",
-            "metrics.csv",
-            "environment.json",
-            "eval.json",
-            "report.md",
-        ):
+        for name in (*_RECORDS, *_RECORDS_BEFORE):
             (self.path / name).unlink(missing_ok=True)
 
     def credit(self) -> str:

@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 
 from tests.data.feature_pairs import write_npz, write_wikipedia
-from xmkeras import assembly, export, flags, jobs
+from xmkeras import flags
 from xmkeras.method import Batch
-from xmkeras.run import RunDirectory
+from xmkeras.export import main as export
+from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.run import jobs
+from xmkeras.run.assembly import load_table
+from xmkeras.run.directory import RunDirectory
+from xmkeras.serving.client import SearchModel
 from xmkeras.training.checkpoints import Checkpoints
 from xmkeras.training.step import TrainStep
 
@@ -56,16 +61,17 @@ def test_a_cut_run_goes_on_bit_by_bit(tmp_path: pathlib.Path, monkeypatch: pytes
 def test_the_method_of_a_run_has_its_statistics_again(tmp_path: pathlib.Path):
     write_wikipedia(tmp_path)
     run = start(tmp_path, "run", "--steps=2", "--image_preprocessing=standardize", "--text_preprocessing=tfidf,l2")
-    method, step = jobs.load_method(run.config(), run)
+    method, step, _ = jobs.load(run.config(), run)
     assert step == 2
-    train = assembly.feature_inputs(assembly.load_table(run.config()).split("train"))
-    scaling = next(layer for layer in method.towers.image_head.layers if layer.name == "standardize_1")
-    np.testing.assert_allclose(-np.asarray(scaling.offset), train.examples[0].mean(axis=0), rtol=1e-5)
+    rows = load_table(run.config()).split("train")
+    examples = rows.features[rows.image_index]
+    scaling = method.towers.named_parts["image_head"].get_layer("standardize_1")
+    np.testing.assert_allclose(-np.asarray(scaling.offset), examples.mean(axis=0), rtol=1e-5)
 
 
 def test_other_methods_train_on_vectors_too(tmp_path: pathlib.Path):
     table = write_npz(tmp_path / "pairs.npz")
-    argv = ["--method=cmpm", "--source=features", f"--table={table}", *SMALL, "--steps=2", "--best_metric=mAP"]
+    argv = ["--method=cmpm", "--source=features", f"--table={table}", *SMALL, "--steps=2"]
     run = RunDirectory(tmp_path / "cmpm")
     jobs.train(run.named_in(flags.parse(argv).config), run)
     measured, report = jobs.evaluate(run.config(), run, "test")
@@ -76,12 +82,36 @@ def test_other_methods_train_on_vectors_too(tmp_path: pathlib.Path):
 def test_export_packs_both_galleries(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]):
     write_wikipedia(tmp_path)
     run = start(tmp_path, "run", "--steps=2")
-    assert export.main([f"--run={run.path}", "--gallery=test", "--top_k=2"]) == 0
+    assert export([f"--run={run.path}", "--gallery=test", "--top_k=2"]) == 0
     assert "--text_features=FILE.npy" in capsys.readouterr().out
-    from xmkeras.serving.client import SearchModel
-
     model = SearchModel(run.path)
-    assert model.metadata["distance"] == "euclidean"
-    assert model.metadata["gallery"] == {"split": "test", "images": 12, "top_k": 2}
-    found = model.signatures["search_texts_by_image_features"](image_features=keras.ops.ones((1, 8)))
+    assert model.metadata["similarity"] == "euclidean"
+    assert {"split": "test", "images": 12, "top_k": 2}.items() <= model.metadata["gallery"].items()
+    found = model.signatures["search_texts_by_image"](image_features=keras.ops.ones((1, 8)))
     assert found["ids"].numpy()[0, 0].decode().startswith("textte")
+
+
+def test_the_exported_search_ranks_by_the_distance_that_was_measured(tmp_path: pathlib.Path):
+    """R@1 of the model's own search is R@1 of the evaluation: before, the one went by the cosine."""
+    write_wikipedia(tmp_path, train=60, test=30)
+    run = start(tmp_path, "run", "--steps=20", "--batch_size=18")
+    measured, _ = jobs.evaluate(run.config(), run)
+    assert measured.score == "euclidean"
+    assert export([f"--run={run.path}", "--gallery=test", "--top_k=1"]) == 0
+    test = load_table(run.config()).split("test")
+    found = SearchModel(run.path).signatures["search_by_text"](text_features=test.text_features)
+    class_of = dict(zip(test.image_ids, test.labels, strict=True))
+    hits = [class_of[name.decode()] == label for [name], label in zip(found["ids"].numpy(), test.labels, strict=True)]
+    assert 100 * np.mean(hits) == pytest.approx(measured.results["text_to_image/R@1"])
+    distances = np.linalg.norm(measured.images.vectors[:, None] - measured.texts.vectors, axis=2)
+    np.testing.assert_allclose(found["scores"].numpy()[:, 0], -distances.min(axis=0), atol=1e-5)
+
+
+def test_before_training_means_the_first_weights_of_the_run(tmp_path: pathlib.Path):
+    """A run whose rate is 0 keeps its first weights: before and after are the same."""
+    write_wikipedia(tmp_path)
+    run = start(tmp_path, "run", "--steps=2", "--learning_rate=0", "--image_preprocessing=standardize")
+    jobs.evaluate(run.config(), run)
+    for side in ("images", "texts"):
+        first, last = (EmbeddingSet.load(run.embeddings(split) / side) for split in ("test-untrained", "test"))
+        np.testing.assert_allclose(first.vectors, last.vectors, atol=1e-6)

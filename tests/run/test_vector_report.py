@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from tests.data.feature_pairs import write_wikipedia
-from xmkeras import evaluate, export, jobs, train
+from xmkeras.evaluate import main as evaluate
+from xmkeras.export import main as export
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.modality_gap import probe_accuracy
-from xmkeras.run import RunDirectory
+from xmkeras.run import jobs
+from xmkeras.run.directory import RunDirectory
 from xmkeras.serving.client import SearchModel
+from xmkeras.train import main as train
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +26,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     run = folder / "run"
     argv = ["--flagfile=flags/daml_wikipedia.cfg", f"--data_dir={folder}", f"--run={run}", "--image_hidden=16"]
     argv += ["--embedding_dim=8", "--batch_size=18", "--steps=60", "--learning_rate=3e-3", "--daml.alpha=1"]
-    assert train.main(argv) == 0
-    assert evaluate.main([f"--run={run}"]) == 0
+    assert train(argv) == 0
+    assert evaluate([f"--run={run}"]) == 0
     return run
 
 
@@ -48,22 +51,24 @@ def test_the_report_shows_scope_and_space(run: pathlib.Path):
 
 
 def test_the_run_keeps_what_evaluation_needs(run: pathlib.Path):
-    assert json.loads((run / "feature_widths.json").read_text()) == {"image": 8, "text": 6}
-    assert not (run / "vocabulary.txt").exists()
+    assert json.loads((run / "inputs.json").read_text()) == {
+        "image": {"kind": "image vectors", "width": 8},
+        "text": {"kind": "text vectors", "width": 6},
+    }
 
 
 def test_class_probabilities_are_measured_and_exported(tmp_path: pathlib.Path):
     write_wikipedia(tmp_path, train=60, test=30)
     argv = ["--flagfile=flags/daml_wikipedia_tuned.cfg", f"--data_dir={tmp_path}", f"--run={tmp_path / 'run'}"]
     argv += ["--image_preprocessing=sqrt,fourier50", "--embedding_dim=8", "--batch_size=18", "--steps=60"]
-    assert train.main([*argv, "--learning_rate=1e-2"]) == 0
+    assert train([*argv, "--learning_rate=1e-2"]) == 0
     run = RunDirectory(tmp_path / "run")
     measured, _ = jobs.evaluate(run.config(), run)
     for way in ("image_to_text", "text_to_image"):
         assert measured.results[f"{way}/mAP"] > measured.results[f"chance/{way}/mAP"] + 20
     classes = [EmbeddingSet(side.ids, side.labels, side.vectors[:, :3]) for side in (measured.images, measured.texts)]
     assert measured.results["modality_probe/after_training"] == pytest.approx(probe_accuracy(*classes))
-    assert export.main([f"--run={run.path}", "--gallery=test"]) == 0
-    found = SearchModel(run.path).signatures["search_by_text_features"](text_features=np.ones((1, 6), np.float32))
+    assert export([f"--run={run.path}", "--gallery=test"]) == 0
+    found = SearchModel(run.path).signatures["search_by_text"](text_features=np.ones((1, 6), np.float32))
     assert found["scores"].shape == (1, 10)
     assert 0 <= float(found["scores"][0, 0]) <= 1

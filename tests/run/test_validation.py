@@ -5,20 +5,22 @@ from __future__ import annotations
 import pathlib
 
 from tests.conformance.cases import SMALL, write_pairs
-from xmkeras import assembly, flags
-from xmkeras.evaluation import Evaluator
+from xmkeras import flags
+from xmkeras.run.assembly import build_method, load_table
+from xmkeras.run.evaluator import Evaluator
+from xmkeras.run.sides import sides_of
 from xmkeras.training.monitor import Monitor
-from xmkeras.validation import Validation
+from xmkeras.run.validation import Validation
 
 
 def test_measures_shows_and_projects(tmp_path: pathlib.Path):
     table_file = write_pairs(tmp_path / "pairs", 6, splits=("train", "validation"))
     config = flags.parse([*SMALL, "--source=table", f"--table={table_file}"]).config
-    table = assembly.load_table(config)
-    vocabulary = assembly.build_vocabulary(config, table.split("train"), None)
-    method = assembly.build_method(config, vocabulary, 6)
+    table = load_table(config)
+    sides = sides_of(config, ("image", "text"), table.split("train"), {})
+    method = build_method(config, sides, 6)
     with Monitor(tmp_path / "run") as monitor:
-        evaluator = Evaluator(config, table.split("validation"), method, tmp_path / "embeddings")
+        evaluator = Evaluator(config, table.split("validation"), method, sides, tmp_path / "embeddings")
         validation = Validation(evaluator, monitor)
         validation.write_projector()  # nothing measured yet, nothing written
         assert not (monitor.tensorboard / "projector_config.pbtxt").exists()

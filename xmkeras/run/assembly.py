@@ -1,0 +1,83 @@
+"""Puts the parts of a run together: a config becomes a table, a method, stages, a sampler."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from xmkeras import methods
+from xmkeras.config import Config
+from xmkeras.data.rows import RowTable
+from xmkeras.data.sampling import ClassSampler, PairSampler, Sampler
+from xmkeras.data.sources import SourceOptions, load_source
+from xmkeras.method import Method
+from xmkeras.models.encoder import Towers
+from xmkeras.run.directory import data_root
+from xmkeras.run.sides import Side
+from xmkeras.training.groups import Stage, parse_stage
+
+
+def load_table(config: Config) -> RowTable:
+    """All rows of the run's data set, with the labels that training asks for.
+
+    Raises:
+        UserError: the data are missing or broken, or the source is unknown.
+    """
+    known = {field.name for field in dataclasses.fields(SourceOptions)}
+    chosen = {name: value for name, value in dataclasses.asdict(config.data).items() if name in known}
+    chosen |= {"data_dir": str(data_root(config)), "seed": config.data.split_seed}
+    chosen["captions"] = "text" in methods.load(config.method).sides
+    table = load_source(config.data.source, SourceOptions(**chosen))
+    return one_label_an_image(table) if config.data.labels == "image" else table
+
+
+def one_label_an_image(table: RowTable) -> RowTable:
+    """The same rows with every distinct image as its own label, those of the training split first."""
+    train_first = np.argsort(table.splits != "train", kind="stable")
+    _, first = np.unique(table.image_index[train_first], return_index=True)
+    order = table.image_index[train_first][np.sort(first)]
+    number = np.empty(int(table.image_index.max()) + 1, np.int64)
+    number[order] = np.arange(len(order))
+    names = {int(image): name for image, name in zip(table.image_index, table.image_ids, strict=True)}
+    return dataclasses.replace(
+        table,
+        label_kind="image",
+        labels=number[table.image_index],
+        label_names=[names[int(image)] for image in order],
+    )
+
+
+def build_method(config: Config, sides: Mapping[str, Side], num_labels: int) -> Method:
+    """Towers and method with fresh weights; call it inside the strategy's scope."""
+    method_class = methods.load(config.method)
+    # In the order of the sides, in which initial weights are drawn.
+    towers = Towers({name: sides[name].encoder() for name in method_class.sides})
+    method: Method = method_class(towers, method_class.Params(**config.method_params), num_labels)
+    return method
+
+
+def stages_of(config: Config) -> list[Stage]:
+    """The stages of `--stage`, or the one that --epochs or --steps describes."""
+    train = config.train
+    if train.stage:
+        return [parse_stage(text) for text in train.stage]
+    length = f"steps={train.steps}" if train.steps else f"epochs={train.epochs}"
+    return [parse_stage(length)]
+
+
+def sampler_of(config: Config, train: RowTable) -> Sampler:
+    """The order of training examples."""
+    counts = np.array([len(captions) for captions in train.captions])
+    common = {"batch_size": config.train.batch_size, "seed": config.train.seed}
+    if config.data.sampler == "pairs":
+        return PairSampler(
+            counts,
+            epoch_over=config.data.epoch_over,
+            captions_per_image=config.data.captions_per_image,
+            labels=train.labels,
+            **common,
+        )
+    images = 1 if config.data.sampler == "one_per_class" else config.data.images_per_class
+    return ClassSampler(counts, train.labels, images_per_class=images, **common)

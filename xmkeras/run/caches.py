@@ -1,0 +1,155 @@
+"""What the frozen fronts of the encoders make of their inputs, computed once for a stage and kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from xmkeras.config import Config
+from xmkeras.data.passes import one_pass
+from xmkeras.data.readers import Items, Reader, TokenVectors, Vectors
+from xmkeras.data.rows import RowTable
+from xmkeras.errors import UserError
+from xmkeras.method import Method
+from xmkeras.models.encoder import Encoder
+from xmkeras.retrieval.embeddings import EmbeddingSet, EmbeddingWriter, Sequences
+from xmkeras.run.directory import RunDirectory
+from xmkeras.run.sides import Side, Views
+
+_BATCH = 32
+
+
+def readers_of(
+    config: Config,
+    run: RunDirectory,
+    table: RowTable,
+    sides: Mapping[str, Side],
+    method: Method,
+    *,
+    training: bool,
+    cached: bool = True,
+) -> dict[str, Reader]:
+    """The readers of a table for a stage whose frozen variables are frozen now.
+
+    Args:
+        config: of the run; --feature_cache switches the caches off, --feature_dir says where they lie.
+        run: whose folder holds the caches otherwise.
+        table: the rows of one split.
+        sides: of the run.
+        method: whose encoders may begin with something frozen.
+        training: inputs are varied by augmentation.
+        cached: read what the frozen fronts made.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    folder = pathlib.Path(config.train.feature_dir) if config.train.feature_dir else run.features
+    chosen: dict[str, Reader] = {}
+    for name, side in sides.items():
+        front = method.towers.sides[name].front() if cached and config.train.feature_cache else None
+        if front is None:
+            chosen[name] = side.reader(table, training)
+            continue
+        several = training and side.views is not None
+        views = side.views(table) if several and side.views else Views(side.reader(table, False), 0)
+        items = Items.of(name, table, distinct=True)
+        chosen[name] = _cached(folder, name, views, items, front, config)
+    return chosen
+
+
+def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: Encoder, config: Config) -> Reader:
+    """A reader of what `front` makes of each item: one vector, one of each view, or many beside a mask."""
+    entries = front.parts[-1].gives
+    digest = hashlib.sha256(repr((views.reader.stamp(), config.train.precision)).encode())
+    for part in front.parts:
+        for variable in part.model.weights:
+            digest.update(np.asarray(variable).tobytes())
+    ragged = len(entries) > 1
+    path = folder / f"{side}-{digest.hexdigest()[:32]}{'' if ragged else '.npy'}"
+    if not path.exists():
+        logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
+        blocks = _blocks(front, views, items, entries, ragged)
+        with _explained(path):
+            _write_ragged(path, blocks) if ragged else _write(path, len(items), blocks)
+    if ragged:
+        return _read_ragged(path, entries, items)
+    return Vectors(entries[0], np.load(path, mmap_mode="r"), items, views.number, config.train.seed)
+
+
+def _blocks(
+    front: Encoder, views: Views, items: Items, entries: tuple[str, ...], ragged: bool
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Numbers of items (b,), and what the front makes of them."""
+
+    @tf.function(reduce_retracing=True)
+    def encode(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        made = front(batch, training=False)
+        return [tf.cast(made[name], made[name].dtype if made[name].dtype.is_bool else tf.float32) for name in entries]
+
+    # Like lengths side by side, so that little is padded.
+    order = views.reader.by_size(items) if ragged else None
+    for batch in one_pass(views.reader, items, batch_size=_BATCH, order=order):
+        numbers = batch.pop("item").numpy()
+        if not views.number:
+            yield numbers, [value.numpy() for value in encode(batch)]
+            continue
+        seen = [encode({name: value[:, view] for name, value in batch.items()})[0] for view in range(views.number)]
+        yield numbers, [np.stack(seen, axis=1)]
+
+
+def _write(path: pathlib.Path, count: int, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:
+    """One array (count, ...) of float32; items that never come stay NaN.
+
+    Several runs and processes may share the folder: the file appears whole, or not at all.
+    """
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        array: np.ndarray | None = None
+        for numbers, (values,) in blocks:
+            if array is None:
+                array = np.lib.format.open_memmap(partial, "w+", np.float32, (count, *values.shape[1:]))
+                array[:] = np.nan
+            array[numbers] = values
+        if array is None:
+            raise UserError("None of the training images can be read; check them with tools.verify_data.")
+        array.flush()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_ragged(path: pathlib.Path, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:
+    """The vectors of each item one behind the other, in the order in which they come, labelled by its number."""
+    numbers, (values, mask) = next(blocks)
+    with EmbeddingWriter(path, values.shape[-1]) as writer:
+        writer.append(map(str, numbers), numbers, values, mask)
+        for numbers, (values, mask) in blocks:
+            writer.append(map(str, numbers), numbers, values, mask)
+
+
+def _read_ragged(path: pathlib.Path, entries: tuple[str, ...], items: Items) -> Reader:
+    kept = EmbeddingSet.load(path)
+    assert isinstance(kept.vectors, Sequences)
+    where = np.argsort(kept.labels)
+    items = dataclasses.replace(items, place=where[items.place])
+    return TokenVectors((entries[0], entries[1]), kept.vectors.values, kept.vectors.starts, items)
+
+
+@contextlib.contextmanager
+def _explained(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The features {path} cannot be written: {error.strerror}; free some space, or train with "
+            "--nofeature_cache."
+        ) from error

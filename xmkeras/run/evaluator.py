@@ -1,0 +1,183 @@
+"""Embeds a split with a method's towers and measures retrieval on it."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from xmkeras.config import Config
+from xmkeras.data.passes import one_pass
+from xmkeras.data.readers import Items, Reader
+from xmkeras.data.rows import RowTable
+from xmkeras.errors import UserError
+from xmkeras.method import Method
+from xmkeras.models.encoder import Encoder, Towers
+from xmkeras.retrieval import score_matrix
+from xmkeras.retrieval.embeddings import Block, EmbeddingSet, EmbeddingWriter
+from xmkeras.retrieval.measured import Measured
+from xmkeras.retrieval.protocols import load_protocol
+from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.tally import Ties
+from xmkeras.run.sides import Side, Thumbnail, protocol_of
+
+# Of a batch: numbers in its inputs, sequences, items.
+_NUMBERS, _SEQUENCES = 64 * 224 * 224 * 3, 256
+_FEWEST, _MOST = 64, 1024
+
+
+class Evaluator:
+    """Embeds and measures one split; compiled once, used at every evaluation of a run.
+
+    Args:
+        config: says by which protocol.
+        table: the split.
+        method: whose `retrieval_towers` embed it and whose `similarity` ranks it.
+        sides: of the run.
+        directory: where the embeddings go.
+
+    Attributes:
+        readers: what the sides are read from; what frozen towers made of them may take their place.
+    """
+
+    def __init__(
+        self, config: Config, table: RowTable, method: Method, sides: Mapping[str, Side], directory: pathlib.Path
+    ):
+        self.table = table
+        self.readers: dict[str, Reader] = {name: side.reader(table, False) for name, side in sides.items()}
+        self.protocol = load_protocol(protocol_of(config, sides, table))
+        self.directory = directory
+        self._method = method
+        self._encoders = {name: _Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}
+        show = sides["image"].thumbnail
+        self.thumbnail: Thumbnail | None = None if show is None else show(table)
+
+    @property
+    def towers(self) -> Towers:
+        """The towers whose embeddings are measured."""
+        return self._method.retrieval_towers
+
+    def embed(self, *, named: bool = False) -> dict[str, EmbeddingSet]:
+        """Streams the embeddings of all distinct images, and of all texts, to disk.
+
+        Texts of images that cannot be read are left out with them, and the log says so. With `named`, the id of a text
+        is the text itself, not the id of its image.
+
+        Raises:
+            UserError: no image of the split can be read.
+        """
+        embedded = self._embedded()
+        sets = {name: items for name, (items, _) in embedded.items()}
+        if named and "text" in sets:
+            texts = sets["text"]
+            sets["text"] = EmbeddingSet(np.array(self._captions(embedded)), texts.labels, texts.vectors)
+        return sets
+
+    def measure(self, ties: Ties = "pessimistic") -> Measured:
+        """Embeds the split and measures it by the protocol."""
+        embedded = self._embedded()
+        sets = {name: items for name, (items, _) in embedded.items()}
+        score: Score = None if self._method.similarity == "cosine" else self._method.similarity
+        if self._method.similarity == "pairs":
+            score, sets = self._scored(sets)
+        return self.protocol.measure(
+            sets["image"],
+            sets.get("text"),
+            self._captions(embedded),
+            label_kind=self.table.label_kind,
+            score=score,
+            ties=ties,
+        )
+
+    def _captions(self, embedded: Mapping[str, tuple[EmbeddingSet, np.ndarray]]) -> list[str]:
+        """The words of the texts that were embedded."""
+        if "text" not in embedded:
+            return []
+        items, numbers = Items.texts(self.table), embedded["text"][1]
+        return [self.table.captions[items.rows[number]][items.captions[number]] for number in numbers]
+
+    def _scored(self, sets: Mapping[str, EmbeddingSet]) -> tuple[Score, dict[str, EmbeddingSet]]:
+        """The method's own score of all pairs, in shards, and the items as places in that matrix."""
+        images, texts = sets["image"], sets.get("text", sets["image"])
+        matrix = score_matrix.compute(self.directory / "scores.npy", images, texts, pair_scores(self._method))
+        return score_matrix.MatrixScore(matrix), {name: score_matrix.by_place(one) for name, one in sets.items()}
+
+    def _embedded(self) -> dict[str, tuple[EmbeddingSet, np.ndarray]]:
+        """The embeddings of each side, and the numbers of its items that they are of."""
+        embedded = {}
+        for name in self._encoders:
+            embedded[name] = self._stream(name)
+            if name == "image" and not len(embedded[name][0]):
+                raise UserError(
+                    f"None of the images of {self.table.name} can be read; check them with tools.verify_data."
+                )
+        images = embedded["image"][0]
+        missing = len(self.table.distinct_images()) - len(images)
+        if missing:
+            logging.warning("%d broken images of %s are left out of the evaluation.", missing, self.table.name)
+            for name, (items, numbers) in embedded.items():
+                readable = np.isin(items.ids, images.ids)
+                embedded[name] = items.take(readable), numbers[readable]
+        return embedded
+
+    def _stream(self, name: str) -> tuple[EmbeddingSet, np.ndarray]:
+        items, ids = Items.of(name, self.table), np.array(self.table.image_ids)
+        encoding = self._encoders[name]
+        dataset = one_pass(self.readers[name], items, batch_size=encoding.batch_size)
+        encode = encoding.traced({name: spec for name, spec in dataset.element_spec.items() if name != "item"})
+        numbers: list[np.ndarray] = []
+        with EmbeddingWriter(self.directory / f"{name}s", encoding.dim) as writer:
+            for batch in dataset:
+                number = batch.pop("item").numpy()
+                rows = items.rows[number]
+                numbers.append(number)
+                writer.append(ids[rows], self.table.labels[rows], **encode(batch))
+        return EmbeddingSet.load(self.directory / f"{name}s"), np.concatenate([np.empty(0, np.int64), *numbers])
+
+
+class _Encoding:
+    """An encoder in inference, from batches to arrays."""
+
+    def __init__(self, encoder: Encoder):
+        self.dim = encoder.dim
+        shapes = [tensor.shape[1:] for tensor in encoder.takes.values()]
+        # Large inputs go in small batches; of small ones the calls cost more than what they compute.
+        known = all(None not in shape for shape in shapes)
+        numbers = max(int(np.prod(shape)) for shape in shapes) if known else _NUMBERS // _SEQUENCES
+        self.batch_size = int(np.clip(_NUMBERS // max(numbers, 1), _FEWEST, _MOST))
+        self._encode = tf.function(lambda batch: _kept(encoder(batch)), autograph=False)
+
+    def traced(self, spec: Mapping[str, tf.TensorSpec]) -> Callable[[dict[str, tf.Tensor]], dict[str, np.ndarray]]:
+        """From batches to `vectors`, and `mask` where an item has many.
+
+        Traced once for all batches, whatever their lengths: a trace of BERT takes a second.
+        """
+        encode = self._encode.get_concrete_function(dict(spec))
+        return lambda batch: {name: value.numpy() for name, value in encode(batch).items()}
+
+
+def _kept(outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    vectors = {"vectors": tf.cast(outputs[""], tf.float32)}
+    return vectors | {name: value for name, value in outputs.items() if name == "mask"}
+
+
+def pair_scores(method: Method) -> Any:
+    """`method.score` of a block of images and a block of texts, or of images, (a, ...), (b, ...) -> float32 (a, b)."""
+    @tf.function(reduce_retracing=True)
+    def score(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        return method.score(outputs)
+
+    def of_blocks(left: Block, right: Block) -> np.ndarray:
+        outputs: dict[str, np.ndarray] = {}
+        for side, block in (("image", left), ("text", right)):
+            vectors, mask = block if isinstance(block, tuple) else (block, None)
+            outputs[side] = vectors
+            outputs |= {} if mask is None else {f"{side}/mask": mask}
+        return keras.ops.convert_to_numpy(score({name: tf.constant(value) for name, value in outputs.items()}))
+
+    return of_blocks

@@ -1,0 +1,313 @@
+"""The jobs behind the commands: train, load, evaluate and export a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmkeras import methods
+from xmkeras.config import Config, refuse_not_taken
+from xmkeras.data.batches import TrainingBatches
+from xmkeras.data.rows import RowTable
+from xmkeras.errors import UserError
+from xmkeras.files import write_atomically
+from xmkeras.method import Method
+from xmkeras.models.image import set_synchronized
+from xmkeras.retrieval import metrics, paired
+from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.measured import Measured, Show
+from xmkeras.retrieval.report import Section, write_report
+from xmkeras.retrieval.tables import write_eval
+from xmkeras.retrieval.tally import Ties
+from xmkeras.run.assembly import build_method, load_table, sampler_of, stages_of
+from xmkeras.run.caches import readers_of
+from xmkeras.run.directory import RunDirectory
+from xmkeras.run.evaluator import Evaluator
+from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, sides_of
+from xmkeras.run.validation import Validation
+from xmkeras.serving.saved_model import export_saved_model
+from xmkeras.training.checkpoints import Checkpoints, restore
+from xmkeras.training.groups import Stage
+from xmkeras.training.loop import Batches, Result, Trainer
+from xmkeras.training.monitor import Monitor
+from xmkeras.training.strategy import make_strategy, set_threads
+
+
+class Loaded(NamedTuple):
+    """A trained run: its method with the weights that are used, the step they are of, and its sides."""
+
+    method: Method
+    step: int
+    sides: dict[str, Side]
+
+
+def train(config: Config, run: RunDirectory) -> Result:
+    """Trains a run, or continues it.
+
+    Raises:
+        UserError: data, flags, devices or the run directory do not fit, a loss is not finite, or the disk is full.
+    """
+    set_threads(config.train.intra_op_threads)
+    strategy = make_strategy(config.train.devices)
+    _set_policy(config, config.train.precision)
+    table = load_table(config)
+    with run.locked():
+        if not config.train.resume:
+            run.clear()
+        rows = table.split("train")
+        sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
+        refuse_not_taken(config, {side.kind for side in sides.values()})
+        run.open(config, table.fingerprint(), table.credit)
+        write_atomically(run.inputs_file, json.dumps({name: side.kept for name, side in sides.items()}, indent=0))
+        with strategy.scope():
+            method = _fresh(config, sides, rows.num_labels)
+        if config.train.synchronized_batch_norm and strategy.num_replicas_in_sync > 1:
+            for part in method.towers.named_parts.values():
+                set_synchronized(part, True)
+        return _train(config, run, table, sides, method, strategy)
+
+
+def _train(
+    config: Config,
+    run: RunDirectory,
+    table: RowTable,
+    sides: Mapping[str, Side],
+    method: Method,
+    strategy: tf.distribute.Strategy,
+) -> Result:
+    rows = table.split("train")
+    sampler = sampler_of(config, rows)
+    with Monitor(
+        run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch
+    ) as monitor:
+        evaluator, validation = None, None
+        if "validation" in table.split_names:
+            evaluator = Evaluator(config, table.split("validation"), method, sides, run.embeddings("validation"))
+            config = _with_best_metric(config, evaluator)
+            validation = Validation(evaluator, monitor)
+
+        def batches_of(stage: Stage, bad_rows: Sequence[int]) -> Batches:
+            if evaluator is not None:
+                # A moving average of the weights may differ from what is frozen now, and evaluation uses the average.
+                kept = not config.train.ema
+                evaluator.readers = readers_of(
+                    config, run, evaluator.table, sides, method, training=False, cached=kept
+                )
+            batches = TrainingBatches(
+                rows,
+                sampler,
+                readers_of(config, run, rows, sides, method, training=True),
+                max_bad_rows=config.data.max_bad_rows,
+            )
+            batches.bad_rows = list(bad_rows)
+            return batches
+
+        trainer = Trainer(
+            method,
+            stages_of(config),
+            steps_per_epoch=sampler.steps_per_epoch,
+            batches_of=batches_of,
+            evaluate=validation,
+            options=config.train,
+            strategy=strategy,
+            checkpoints=Checkpoints(run.checkpoints),
+            monitor=monitor,
+            describe_rows=lambda numbers: _names(rows, numbers),
+            lower_is_better=metrics.lower_is_better,
+        )
+        result = trainer.run()
+        if validation is not None:
+            validation.write_projector()
+    return result
+
+
+def load(config: Config, run: RunDirectory) -> Loaded:
+    """A trained run with the weights that evaluation and export use.
+
+    Raises:
+        UserError: the run has no checkpoint yet.
+    """
+    checkpoints = Checkpoints(run.checkpoints)
+    checkpoint = (checkpoints.best() if config.train.use_best else None) or checkpoints.latest()
+    if checkpoint is None:
+        raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
+    _set_policy(config, "float32")  # whatever the towers were trained in: the master weights are float32
+    weights = {n.removeprefix("weights/"): a for n, a in checkpoint.tensors.items() if n.startswith("weights/")}
+    averages = {n.removeprefix("average/"): a for n, a in checkpoint.tensors.items() if n.startswith("average/")}
+    sides = kept_sides(config, read_kept(config, run))
+    method = build_method(config, sides, checkpoint.state["num_labels"])
+    named = method.named_variables()
+    restore(named, weights | {name: averages[name] for name in averages if name in named})
+    return Loaded(method, checkpoint.step, sides)
+
+
+def evaluate(
+    config: Config,
+    run: RunDirectory,
+    split: str = "test",
+    *,
+    ties: Ties = "pessimistic",
+    output: str = "",
+    against: str = "",
+) -> tuple[Measured, pathlib.Path]:
+    """Measures a trained run on one split and writes `eval.json`, `report.md` and its pictures.
+
+    Args:
+        config: of the run; its data may be another set's.
+        run: the run.
+        split: "train", "validation" or "test".
+        ties: see `xmkeras.retrieval.ranking.ranks`.
+        output: directory of the report; empty for the run's own.
+        against: the directory of another run that this one is compared with on the same split.
+
+    Returns:
+        What was measured, and the path of the report.
+
+    Raises:
+        UserError: a run has no checkpoint, or the split's data are missing.
+    """
+    table = load_table(config)
+    part = table.split(split)
+    evaluator, step = _evaluator(config, run, part, split)
+    measured = evaluator.measure(ties)
+    show = Show(
+        thumbnail=evaluator.thumbnail,
+        credit=part.credit,
+        label_names=table.label_names,
+        name=run.path.name,
+        seed=config.train.seed,
+        private_dims=evaluator.towers.private_dims,
+        untrained=lambda: _untrained(config, run, table, split),
+    )
+    sections = evaluator.protocol.sections(measured, show)
+    if against:
+        sections.append(_comparison(config, run, RunDirectory.existing(against), part, split, measured, ties))
+    folder = pathlib.Path(output) if output else run.path
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"split": split, "step": step, "ties": ties, "data": part.name, "run": str(run.path)}
+    write_eval(folder / "eval.json", about | measured.results)
+    report = write_report(
+        folder,
+        title=f"{run.path.name}: {split} split of {part.name}",
+        notes=f"Weights of step {step:,}; `flags.cfg` of the run trains them again.",
+        results=measured.results,
+        sections=sections,
+        metrics_csv=run.path / "metrics.csv",
+        credit=part.credit,
+    )
+    return measured, report
+
+
+def export(
+    config: Config,
+    run: RunDirectory,
+    gallery: str = "none",
+    *,
+    top_k: int = 10,
+    output: str = "",
+    tokenizer: str = "core",
+) -> pathlib.Path:
+    """Writes `saved_model/1` of a trained run, with the images and texts of split `gallery` packed for search.
+
+    `tokenizer` is "core" or "tf_text", see `xmkeras.serving.inputs.exported_tokenizer`.
+
+    Returns:
+        The folder of the SavedModel.
+
+    Raises:
+        UserError: the run has no checkpoint, the gallery's data are missing, the tokenizer cannot be had, or the disk
+            is full.
+    """
+    method, _, sides = load(config, run)
+    galleries: dict[str, EmbeddingSet] = {}
+    files: dict[str, str] = {}
+    if gallery != "none":
+        table = load_table(config).split(gallery)
+        check_table(sides, config, table)
+        evaluator = Evaluator(config, table, method, sides, run.embeddings(gallery))
+        galleries = evaluator.embed(named=True)
+        paths = table.image_paths
+        files = {} if paths is None else {table.image_ids[n]: os.path.abspath(paths[n]) for n in table.distinct_images()}
+    return export_saved_model(
+        method.retrieval_towers,
+        output or run.path,
+        inputs={name: side.request(tokenizer) for name, side in sides.items()},
+        similarity=method.similarity,
+        score=method.score,
+        galleries=galleries,
+        gallery_split=gallery if galleries else "",
+        gallery_files=files,
+        top_k=top_k,
+        credit=run.credit(),
+    )
+
+
+def _set_policy(config: Config, precision: str) -> None:
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(config.train.seed)
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _fresh(config: Config, sides: Mapping[str, Side], num_labels: int) -> Method:
+    """The method with the run's first weights, the same at each call."""
+    keras.utils.set_random_seed(config.train.seed)
+    return build_method(config, sides, num_labels)
+
+
+def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
+    """With --best_metric as it is, or the protocol's own; checked before anything is trained."""
+    protocol, table = evaluator.protocol, evaluator.table
+    best = config.train.best_metric or protocol.best_metric
+    known = protocol.figures(table.label_kind, table.num_images)
+    if best not in known:
+        raise UserError(f"--best_metric={best} is not measured here; choose one of {', '.join(known)}.")
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
+
+
+def _evaluator(config: Config, run: RunDirectory, part: RowTable, split: str) -> tuple[Evaluator, int]:
+    method, step, sides = load(config, run)
+    check_table(sides, config, part)
+    return Evaluator(config, part, method, sides, run.embeddings(split)), step
+
+
+def _untrained(config: Config, run: RunDirectory, table: RowTable, split: str) -> tuple[EmbeddingSet, EmbeddingSet]:
+    """A split, images and texts, embedded with the run's first weights."""
+    rows = table.split("train")
+    sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
+    method = _fresh(config, sides, rows.num_labels)
+    folder = run.embeddings(f"{split}-untrained")
+    embedded = Evaluator(config, table.split(split), method, sides, folder).embed()
+    return embedded["image"], embedded["text"]
+
+
+def _comparison(
+    config: Config, run: RunDirectory, other: RunDirectory, part: RowTable, split: str, measured: Measured, ties: Ties
+) -> Section:
+    """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
+    if measured.texts is None:
+        raise UserError("--against compares recalls both ways, and this run embeds images alone; leave it away.")
+    theirs = dataclasses.replace(other.config(), data=config.data)
+    second = _evaluator(theirs, other, part, split)[0].measure(ties)
+    assert second.texts is not None
+    difference = paired.compare(
+        (measured.images, measured.texts, measured.score),
+        (second.images, second.texts, second.score),
+        measured.relevance,
+        ties=ties,
+    )
+    measured.results |= {"against/rsum": difference.mean, "against/p": difference.p}
+    return paired.comparison_section(difference, run.path.name, other.path.name)
+
+
+def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -> str:
+    names = [rows.image_ids[int(number)] for number in numbers]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

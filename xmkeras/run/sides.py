@@ -1,0 +1,280 @@
+"""What kind of input each side of a run has: the one file that asks, and what follows from the answer.
+
+A new kind is a reader (`xmkeras.data.readers`), an encoder (`xmkeras.models`), an input (`xmkeras.serving.inputs`), and
+here a function that names them, with its line in `KINDS` and in `kind_of`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmkeras.config import Config
+from xmkeras.data import images, readers
+from xmkeras.data.minilm import model_folder
+from xmkeras.data.readers import Items, Reader
+from xmkeras.data.rows import RowTable
+from xmkeras.data.text import Tokenizer, Vocabulary
+from xmkeras.data.word_vectors import load_word_vectors, matrix
+from xmkeras.data.wordpiece import WordPieceTokenizer
+from xmkeras.errors import UserError
+from xmkeras.models.bert import Bert
+from xmkeras.models.bert_text import bert_text_encoder
+from xmkeras.models.bert_weights import load_bert
+from xmkeras.models.encoder import Encoder
+from xmkeras.models.text import sequence_embedding, text_encoder
+from xmkeras.models.towers import bert_encoder, picture_encoder, word_encoder
+from xmkeras.models.vectors import vector_encoder
+from xmkeras.run.directory import RunDirectory, data_root
+from xmkeras.serving import inputs
+
+Kept = dict[str, Any]
+Thumbnail = Callable[[str], np.ndarray]
+_VIEW_SEED = 0  # not the run's, so that runs with other seeds share the features; which view comes up is the run's
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """What makes the parts of one side of a run.
+
+    Attributes:
+        kind: of the input, one of `KINDS`.
+        kept: what has to be known to make the side again, as JSON.
+        encoder: makes an encoder, to be called inside the strategy's scope.
+        reader: makes the reader of a table, varied by augmentation for training.
+        request: makes what a served model takes, with the tokenizer that `--export_tokenizer` names.
+        views: the reader that a frozen front reads for training: of several views of each input, where they vary.
+        thumbnail: shows the input of an image id; None where there is nothing to look at.
+    """
+
+    kind: str
+    kept: Kept
+    encoder: Callable[[], Encoder]
+    reader: Callable[[RowTable, bool], Reader]
+    request: Callable[[str], inputs.Input]
+    views: Callable[[RowTable], Views] | None = None
+    thumbnail: Callable[[RowTable], Thumbnail] | None = None
+
+
+class Views(NamedTuple):
+    """A reader of so many views of each input, side by side; of one without that axis where the number is 0."""
+
+    reader: Reader
+    number: int
+
+
+def kind_of(side: str, config: Config, table: RowTable) -> str:
+    """The kind of a side's input.
+
+    Raises:
+        UserError: the data set has no such side.
+    """
+    if side == "image":
+        return "pictures" if table.features is None else "image vectors"
+    if table.text_features is not None:
+        return "text vectors"
+    if not any(table.captions):
+        raise UserError(f"The data set {table.name} has no texts, which --method={config.method} needs beside images.")
+    return "bert" if config.model.text_tower == "bert" else "words"
+
+
+def sides_of(config: Config, names: Sequence[str], rows: RowTable, kept: Mapping[str, Kept]) -> dict[str, Side]:
+    """The sides of a run over a training split, as they were `kept`, or made anew.
+
+    Raises:
+        UserError: an option that a side cannot have, or data that do not fit the run.
+    """
+    kinds = {name: kind_of(name, config, rows) for name in names}
+    return {name: KINDS[kind](config, name, kept.get(name, {}), rows) for name, kind in kinds.items()}
+
+
+def kept_sides(config: Config, kept: Mapping[str, Kept]) -> dict[str, Side]:
+    """The sides of a trained run, whose weights a checkpoint brings."""
+    return {name: KINDS[one["kind"]](config, name, one, None) for name, one in kept.items()}
+
+
+def read_kept(config: Config, run: RunDirectory) -> dict[str, Kept]:
+    """What a run has kept of its sides; {} where it has kept nothing yet."""
+    if run.inputs_file.is_file():
+        kept: dict[str, Kept] = json.loads(run.inputs_file.read_text("utf-8"))
+        return kept
+    return _kept_before(config, run)
+
+
+def check_table(sides: Mapping[str, Side], config: Config, table: RowTable) -> None:
+    """Raises UserError where a table has other inputs than those that a run was trained on."""
+    for name, side in sides.items():
+        if (other := kind_of(name, config, table)) != side.kind:
+            raise UserError(
+                f"The {name}s of {table.name} are {other}, and the run was trained on {side.kind}; choose another --source."
+            )
+
+
+def protocol_of(config: Config, sides: Mapping[str, Side], table: RowTable) -> str:
+    """The name of the protocol that `--protocol=auto` stands for."""
+    if config.data.protocol != "auto":
+        return config.data.protocol
+    if "text" not in sides:
+        return "zero_shot"
+    if table.label_kind != "class":
+        return "captions"
+    return "classes" if sides["image"].kind == "pictures" else "vectors"
+
+
+def _pictures(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
+    size = tuple(kept.get("size") or image_size(config))
+    augmentation = images.parse_augmentation(config.data.augment)
+    options = _options(config, picture_encoder)
+    if rows is None:
+        options["image_weights"] = "none"  # a checkpoint holds all weights: the first ones are not even looked for
+
+    def reader(table: RowTable, training: bool) -> Reader:
+        return readers.Pictures(table, size, augmentation if training else images.Augmentation(), config.train.seed)
+
+    def views(table: RowTable) -> Views:
+        number = 2 if augmentation.only_flips else 1 + config.train.feature_views
+        number = number if augmentation != images.Augmentation() else 0
+        return Views(readers.Pictures(table, size, augmentation, _VIEW_SEED, number), number)
+
+    def thumbnail(table: RowTable) -> Thumbnail:
+        row_of = {table.image_ids[row]: int(row) for row in table.distinct_images()}
+
+        def show(image_id: str) -> np.ndarray:
+            pixels = images.load(tf.constant(table.read_bytes(row_of[image_id])), size)
+            shown: np.ndarray = tf.cast(tf.round(pixels), tf.uint8).numpy()
+            return shown
+
+        return show
+
+    about = {"kind": "pictures", "size": list(size)}
+    build = functools.partial(picture_encoder, size, **options)
+    return Side("pictures", about, build, reader, lambda _: inputs.ImageBytes(size), views, thumbnail)
+
+
+def _vectors(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
+    model = dataclasses.asdict(config.model)
+    own = {"hidden": model[f"{side}_hidden"], "preprocessing": model[f"{side}_preprocessing"]}
+    fitted = rows is not None and own["preprocessing"] not in ("", "none")
+    examples = _array(side, rows)[_items(side, rows).place] if fitted else None
+    width = kept.get("width") or int(_array(side, rows).shape[-1])
+
+    def reader(table: RowTable, training: bool) -> Reader:
+        return readers.Vectors(f"{side}_features", _array(side, table), _items(side, table))
+
+    about = {"kind": f"{side} vectors", "width": width}
+    build = functools.partial(vector_encoder, side, width, examples, **own, **_options(config, vector_encoder))
+    return Side(about["kind"], about, build, reader, lambda _: inputs.Arrays(side, (width,)))
+
+
+def _words(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
+    vectors = None if rows is None else load_word_vectors(config.model.word_vectors, data_root(config))
+    words = kept.get("words")
+    if words is None:
+        extra = () if vectors is None else vectors.words
+        words = Vocabulary.build(captions_of(rows), min_count=config.data.min_count, extra_words=extra).words
+    vocabulary = Vocabulary(words)
+    word_dim = kept.get("word_dim") or (config.model.word_dim if vectors is None else vectors.dim)
+    options = _options(config, text_encoder, sequence_embedding) | {"word_dim": word_dim}
+    options["word_vectors"] = None if vectors is None else matrix(vectors, vocabulary)
+    about = {"kind": "words", "word_dim": word_dim, "words": vocabulary.words}
+    tokenizer = Tokenizer(vocabulary, max_tokens=config.model.max_tokens)
+    return _sentences(about, tokenizer, functools.partial(word_encoder, tokenizer.vocabulary_size, **options))
+
+
+def _bert(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
+    if rows is None:
+        bert = Bert.from_json(json.dumps(kept["bert"]))
+    else:
+        source = config.model.bert
+        bert = load_bert(str(model_folder()) if source == "minilm" else source)
+    if config.model.max_tokens > bert.config.positions:
+        raise UserError(
+            f"--max_tokens={config.model.max_tokens} is more than the {bert.config.positions} tokens of "
+            f"--bert={config.model.bert}."
+        )
+    tokenizer = WordPieceTokenizer(
+        bert.vocabulary,
+        lower_case=bert.lower_case,
+        strip_accents=bert.strip_accents,
+        max_tokens=config.model.max_tokens,
+    )
+    options = _options(config, bert_text_encoder, sequence_embedding)
+    about = {"kind": "bert", "bert": json.loads(bert.to_json())}
+    return _sentences(about, tokenizer, functools.partial(bert_encoder, bert, **options))
+
+
+def _sentences(about: Kept, tokenizer: keras.layers.Layer, build: Callable[[], Encoder]) -> Side:
+    def reader(table: RowTable, training: bool) -> Reader:
+        return readers.Sentences(table, tokenizer)
+
+    def request(name: str) -> inputs.Input:
+        return inputs.Sentences(inputs.exported_tokenizer(tokenizer, name))
+
+    return Side(about["kind"], about, build, reader, request)
+
+
+KINDS: dict[str, Callable[[Config, str, Kept, RowTable | None], Side]] = {
+    "pictures": _pictures,
+    "image vectors": _vectors,
+    "text vectors": _vectors,
+    "words": _words,
+    "bert": _bert,
+}
+
+
+def image_size(config: Config) -> tuple[int, int]:
+    """(height, width) in pixels of `--image_size=SIDE` or `HEIGHTxWIDTH`."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", config.model.image_size)
+    if match is None or int(match[1]) < 1:
+        raise UserError(f"--image_size={config.model.image_size} is neither a side, 224, nor HEIGHTxWIDTH, 256x128.")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def captions_of(table: RowTable) -> list[str]:
+    """Every caption of every row, in order."""
+    return [caption for captions in table.captions for caption in captions]
+
+
+def _options(config: Config, *builders: Callable[..., Any]) -> dict[str, Any]:
+    """The fields of the model's config that builders take, and the seed of their dropouts."""
+    taken = {name for build in builders for name in inspect.signature(build).parameters}
+    return {name: value for name, value in dataclasses.asdict(config.model).items() if name in taken} | {
+        "seed": config.train.seed
+    }
+
+
+def _array(side: str, table: RowTable | None) -> np.ndarray:
+    array = None if table is None else table.features if side == "image" else table.text_features
+    if array is None:
+        raise UserError(f"The {side}s of this data set are not vectors, which the run was trained on.")
+    return array
+
+
+def _items(side: str, table: RowTable | None) -> Items:
+    """Where rows find their vectors: those of images stand by the number of the distinct image."""
+    assert table is not None
+    items = Items.of(side, table)
+    return dataclasses.replace(items, place=table.image_index) if side == "image" else items
+
+
+def _kept_before(config: Config, run: RunDirectory) -> dict[str, Kept]:
+    """What runs of versions without inputs.json have kept, in a file for each kind of text."""
+    image: Kept = {"kind": "pictures", "size": None}
+    if (run.path / "feature_widths.json").is_file():
+        widths = json.loads((run.path / "feature_widths.json").read_text("utf-8"))
+        return {side: {"kind": f"{side} vectors", "width": int(widths[side])} for side in ("image", "text")}
+    if (run.path / "bert.json").is_file():
+        return {"image": image, "text": {"kind": "bert", "bert": json.loads((run.path / "bert.json").read_text("utf-8"))}}
+    if (run.path / "vocabulary.txt").is_file():
+        words = Vocabulary.load(run.path / "vocabulary.txt").words
+        return {"image": image, "text": {"kind": "words", "words": words}}
+    return {}

@@ -1,0 +1,67 @@
+"""What training shows of its validation split: metrics, a picture of queries, the embedding projector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from xmkeras.retrieval.embeddings import EmbeddingSet, Sequences
+from xmkeras.retrieval.measured import Measured
+from xmkeras.retrieval.query_pictures import query_gallery_figure
+from xmkeras.run.evaluator import Evaluator
+from xmkeras.training.monitor import Monitor
+from xmkeras.training.projector import Points, together, write_projector
+
+_POINTS_A_SIDE = 1000
+
+
+class Validation:
+    """Measures the validation split when called with a step, and shows it in TensorBoard."""
+
+    def __init__(self, evaluator: Evaluator, monitor: Monitor):
+        self._evaluator = evaluator
+        self._monitor = monitor
+        self._measured: Measured | None = None
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """The metrics by name; TensorBoard gets a picture of some queries with their first five images, if any."""
+        measured = self._evaluator.measure()
+        if self._evaluator.thumbnail is not None and measured.ranked is not None and measured.texts is not None:
+            credit = self._evaluator.table.credit
+            picture = query_gallery_figure(
+                measured.images,
+                measured.texts,
+                measured.captions,
+                measured.ranked.text_to_image,
+                self._evaluator.thumbnail,
+                relevance=measured.relevance,
+                score=measured.score,
+                credit=credit,
+            )
+            self._monitor.image(step, "validation/queries", picture, credit)
+        self._measured = measured
+        return measured.scalars
+
+    def write_projector(self) -> None:
+        """Writes the images and captions of the last evaluation, with thumbnails, for TensorBoard's projector."""
+        measured = self._measured
+        if measured is None or callable(measured.score):  # a score of pairs has no space to be shown
+            return
+        images = measured.images
+        one_caption: dict[str, str] = {}
+        if measured.texts is not None:
+            one_caption = dict(zip(measured.texts.ids.tolist(), measured.captions, strict=True))
+        points = [self._points("image", images, [one_caption.get(name, "") for name in images.ids.tolist()])]
+        if measured.texts is not None:
+            points.append(self._points("text", measured.texts, measured.captions))
+        shown = together("images and texts", *points) if len(points) > 1 else points[0]
+        write_projector(self._monitor.tensorboard, [shown])
+
+    def _points(self, name: str, items: EmbeddingSet, captions: Sequence[str]) -> Points:
+        ids, thumbnail = items.ids.tolist(), self._evaluator.thumbnail
+        picture: Callable[[int], np.ndarray] | None = None
+        if thumbnail is not None:
+            picture = lambda number: thumbnail(ids[number])  # noqa: E731
+        assert not isinstance(items.vectors, Sequences)
+        return Points(name, items.vectors, {"id": ids, "caption": list(captions)}, picture).at_most(_POINTS_A_SIDE)
