@@ -9,7 +9,7 @@ import pytest
 
 from tests.data.feature_pairs import vectors
 from xmkeras.data.feature_batches import FeatureBatches, image_feature_batches, text_feature_batches
-from xmkeras.data.feature_table import feature_table
+from xmkeras.data.vector_table import vector_table
 from xmkeras.data.sampling import PairSampler
 
 
@@ -20,7 +20,7 @@ def table():
     images[7] = images[1]
     names = [f"image{row}" for row in range(14)]
     names[7] = names[1]
-    return feature_table(
+    return vector_table(
         "pairs", images=images, texts=texts, labels=labels.tolist(), splits=["train"] * 14, image_ids=names
     )
 

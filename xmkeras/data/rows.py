@@ -34,14 +34,14 @@ class RowTable:
         name: of the data set.
         label_kind: what a label stands for.
         credit: attribution line to show wherever images are shown; "" when none is owed.
-        captions, image_ids, splits, categories: one entry a row.
+        captions, image_ids, splits, categories: one entry a row; no caption in any of them where images stand alone.
         labels: int64 (n,); dense over the whole table, those of the training split first.
         label_names: the name of each label.
         image_index: int64 (n,); the number of each row's distinct image in the whole table.
         image_paths: one a row, or None where images come as bytes or features.
         encoded: encoded images by `image_index`, or None.
-        features: float32 (images, ...) by `image_index`, or None.
-        text_features: float32 (n, t), the vector of each row's text, or None where texts are words.
+        features: float32 or float16 (images, ...) by `image_index`, possibly a memory map, or None.
+        text_features: float32 or float16 (n, t), the vector of each row's text, or None where texts are words.
     """
 
     name: str
@@ -69,6 +69,7 @@ class RowTable:
         credit: str = "",
         place: Callable[[int], str] | None = None,
         check_images: bool = True,
+        captions: bool = True,
     ) -> RowTable:
         """Checks `rows` and turns them into columns.
 
@@ -79,12 +80,13 @@ class RowTable:
             credit: attribution line.
             place: from a row's number to where it stands, for messages.
             check_images: look for every image file.
+            captions: every row has to have one.
 
         Raises:
             UserError: a row is bad, rows contradict one another, or there is none.
         """
         place = place or (lambda number: f"row {number + 1} of {name}")
-        builder = ColumnBuilder(label_kind, place, check_images)
+        builder = ColumnBuilder(label_kind, place, check_images, captions)
         for row in rows:
             builder.add(row)
         return cls(name, label_kind, credit, **builder.columns(name))
@@ -121,6 +123,10 @@ class RowTable:
             text_features=None if self.text_features is None else self.text_features[rows],
         )
 
+    def without_captions(self) -> RowTable:
+        """The same images and labels with no texts."""
+        return dataclasses.replace(self, captions=[()] * len(self), text_features=None)
+
     def split(self, name: str) -> RowTable:
         """The rows of one split. Labels keep their numbers; names beyond the greatest of them are left out,
         so that `num_labels` of the training split counts the training labels alone.
@@ -140,14 +146,18 @@ class RowTable:
         return np.sort(np.unique(self.image_index, return_index=True)[1]).astype(np.int64)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of ids, captions, labels, splits, categories, and of feature pairs; not of images."""
+        """SHA-256 (hexadecimal) of ids, captions, labels, splits, categories, and of vectors; not of pictures."""
         digest = hashlib.sha256(json.dumps([self.name, self.label_kind]).encode())
         labels = [self.label_names[label] for label in self.labels]
         columns = (self.image_ids, self.captions, labels, self.splits.tolist(), self.categories)
         for entries in zip(*columns, strict=True):
             digest.update(json.dumps(entries).encode())
-        if self.text_features is not None and self.features is not None:
-            digest.update(self.features[self.image_index].tobytes() + self.text_features.tobytes())
+        if self.features is not None:
+            # A vector a row beside text vectors, as runs of earlier versions have recorded it.
+            images = np.unique(self.image_index) if self.text_features is None else self.image_index
+            _digest_rows(digest, self.features, images)
+        if self.text_features is not None:
+            _digest_rows(digest, self.text_features, np.arange(len(self)))
         return digest.hexdigest()
 
     def read_image(self, index: Any) -> Any:
@@ -182,3 +192,9 @@ class RowTable:
 
         with tf.init_scope():  # otherwise the first graph that reads would own (and embed) all the paths
             return tf.constant(self.image_paths, tf.string)
+
+
+def _digest_rows(digest: Any, vectors: np.ndarray, rows: np.ndarray, at_once: int = 4096) -> None:
+    """Adds some rows, as float32, a few at a time: a memory map need not fit into memory."""
+    for start in range(0, len(rows), at_once):
+        digest.update(np.asarray(vectors[rows[start : start + at_once]], np.float32).tobytes())
