@@ -7,10 +7,11 @@ import pathlib
 
 import pytest
 
-from xmkeras import flags
+from tests.conftest import ROOT
+from tests.test_imports import imported_names
+from xmkeras import flags, methods
 from xmkeras.config import Config, TrainConfig, option
 from xmkeras.errors import UserError
-from xmkeras.run import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def test_none_takes_back_what_an_included_flagfile_repeats(tmp_path: pathlib.Pat
 def test_a_written_flagfile_repeats_the_config(tmp_path: pathlib.Path):
     config = flags.parse(["--group=a.* lr=2x", "--noresume", "--ema=0.9", "--augment=flip,crop"]).config
     path = tmp_path / "flags.cfg"
-    path.write_text(flags.to_flagfile(config))
+    path.write_text(config.to_flagfile())
     assert flags.parse([f"--flagfile={path}"]).config == config
 
 
@@ -77,7 +78,7 @@ def test_a_written_flagfile_repeats_the_config(tmp_path: pathlib.Path):
 def test_mistakes_are_one_sentence(argv: list[str], words: list[str]):
     def parse_all() -> None:
         config = flags.parse(argv).config
-        flags.load_method(config.method).Params(**config.method_params)
+        methods.load(config.method).Params(**config.method_params)
 
     with pytest.raises(UserError) as error:
         parse_all()
@@ -108,23 +109,63 @@ def test_main_guard_turns_a_user_error_into_status_two(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "xmkeras: There is no image x.png; put it there.\n"
 
 
-def test_help_lists_every_flag_with_its_default(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ending:
-        flags.parse(["--help"], _Options)
-    assert ending.value.code == 0
-    text = capsys.readouterr().out
-    for name in (*Config().as_flags(), "cmpm.epsilon", "top_k"):
-        assert f"--{name}=" in text
+@pytest.mark.parametrize("module", ["flags", "config", "flagfiles", "help", "old_flags"])
+def test_what_parses_flags_knows_nothing_of_runs(module: str):
+    source = (ROOT / "xmkeras" / f"{module}.py").read_text()
+    assert not [name for name in imported_names(source, f"xmkeras.{module}") if name.startswith("xmkeras.run")]
 
 
-def test_flags_of_a_run_are_the_defaults_of_later_commands(tmp_path: pathlib.Path):
-    config = flags.parse(["--batch_size=3", "--cmpm.epsilon=0.5"]).config
-    RunDirectory(tmp_path).open(config, "rows")
-    command = flags.parse_for_run([f"--run={tmp_path}", "--table=other.csv"])
+def test_a_field_of_a_type_that_no_flag_has_is_named():
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        table: dict = dataclasses.field(default=None)
+
+    with pytest.raises(UserError, match=r"--table cannot be a flag: .*dict.*; declare .* str, int, float, bool"):
+        flags.parse_options([], Options)
+
+
+def test_types_may_be_written_as_they_are():
+    options = dataclasses.make_dataclass("Options", [("top", int, 3), ("on", bool, False), ("of", tuple[str, ...], ())])
+    assert flags.parse_options(["--top=4", "--on", "--of=a"], options) == options(4, True, ("a",))
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["--flagfile", "{}/a.cfg"], "a"),
+        (["--flagfile={}/a.cfg"], "a"),
+        (["--flagfile={}/a.cfg", "--steps=1", "--flagfile", "{}/b.cfg"], "b"),
+        (["--flagfile={}/c.cfg"], "c"),
+        (["--method=timam"], "timam"),
+        ([], "cmpm"),
+    ],
+)
+def test_a_run_is_called_after_the_last_flagfile_of_the_command_line(tmp_path: pathlib.Path, argv, name):
+    (tmp_path / "a.cfg").write_text("--steps=3\n")
+    (tmp_path / "b.cfg").write_text("--steps=4\n")
+    (tmp_path / "c.cfg").write_text("--flagfile=a.cfg\n")
+    assert flags.parse([word.format(tmp_path) for word in argv]).name == name
+
+
+def test_flags_of_a_run_are_the_defaults_of_later_commands():
+    config = flags.parse(["--batch_size=3", "--cmpm.epsilon=0.5", "--protocol=folds"]).config
+    asked = []
+
+    def config_of(path: str) -> Config:
+        asked.append(path)
+        return config
+
+    command = flags.parse_for_run(["--run=runs/x", "--table=other.csv", "--top_k=3"], config_of, _Options)
+    assert asked == ["runs/x"]
     assert command.config.train.batch_size == 3
     assert command.config.method_params["epsilon"] == 0.5
-    assert command.config.data.table == "other.csv"
-    with pytest.raises(UserError, match="--embedding_dim belongs to training"):
-        flags.parse_for_run([f"--run={tmp_path}", "--embedding_dim=7"])
+    assert (command.config.data.table, command.config.data.protocol) == ("other.csv", "folds")
+    assert command.options == _Options(3)
     with pytest.raises(UserError, match="Which run"):
-        flags.parse_for_run([])
+        flags.parse_for_run([], config_of)
+
+
+@pytest.mark.parametrize("flag", ["--embedding_dim=7", "--image_size=96", "--max_tokens=9", "--pooling=mean"])
+def test_what_decides_a_trained_model_cannot_change_afterwards(flag: str):
+    with pytest.raises(UserError, match=f"{flag.partition('=')[0]} belongs to training and runs/x is trained"):
+        flags.parse_for_run(["--run=runs/x", flag], lambda path: Config())

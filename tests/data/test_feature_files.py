@@ -37,6 +37,10 @@ def test_reads(ending, tmp_path):
         np.testing.assert_array_equal(read_matrix(path, "x"), MATRIX)
 
 
+def test_an_npy_file_is_mapped_and_not_read(tmp_path):
+    assert isinstance(read_matrix(write(tmp_path / "f.npy")), np.memmap)
+
+
 def test_matlab_7_3_is_hdf5_stored_column_by_column(tmp_path):
     with h5py.File(tmp_path / "new.mat", "w", userblock_size=512) as file:
         file["x"] = MATRIX.T

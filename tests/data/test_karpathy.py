@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -106,3 +107,9 @@ def test_only_what_is_missing_is_asked_for(tmp_path, options):
         load_source("coco", options)
     assert "train2014.zip" in str(caught.value)
     assert "dataset_coco.json" not in str(caught.value)
+
+
+def test_no_folder_of_images_is_asked_for_where_none_is_looked_at(tmp_path, options):
+    folder = write_karpathy(tmp_path, "coco", COCO, filepath=True)
+    (folder / "train2014").rename(tmp_path / "moved")
+    assert len(load_source("coco", dataclasses.replace(options, check_images=False))) == len(COCO)

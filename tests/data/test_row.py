@@ -43,6 +43,11 @@ def test_each_fault_is_named_with_its_place(fields, fault):
     assert fault in bad.fault
 
 
+def test_images_alone_need_no_caption():
+    assert check_row(changed(captions=()), "row 1", captions=False) is None
+    assert check_row(changed(captions=(" ",)), "row 1", captions=False) is not None
+
+
 def test_an_empty_image_file_is_a_fault(tmp_path):
     (tmp_path / "empty.png").touch()
     bad = check_row(changed(image=str(tmp_path / "empty.png")), "row 1")

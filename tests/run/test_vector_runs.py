@@ -99,7 +99,7 @@ def test_the_exported_search_ranks_by_the_distance_that_was_measured(tmp_path: p
     assert measured.score == "euclidean"
     assert export([f"--run={run.path}", "--gallery=test", "--top_k=1"]) == 0
     test = load_table(run.config()).split("test")
-    found = SearchModel(run.path).signatures["search_by_text"](text_features=test.text_features)
+    found = SearchModel(run.path).signatures["search_by_text"](text_features=test.text_features[test.text_index])
     class_of = dict(zip(test.image_ids, test.labels, strict=True))
     hits = [class_of[name.decode()] == label for [name], label in zip(found["ids"].numpy(), test.labels, strict=True)]
     assert 100 * np.mean(hits) == pytest.approx(measured.results["text_to_image/R@1"])

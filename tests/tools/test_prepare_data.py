@@ -24,9 +24,3 @@ def test_without_network_it_says_where_to_copy_the_archive(tmp_path, monkeypatch
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=f"copy the file to {tmp_path / 'flowers'}"):
         main(["--source=flowers", f"--data_dir={tmp_path}"])
-
-
-def test_packing_is_done_once_and_for_all(tmp_path, capsys):
-    write_flowers(tmp_path)
-    assert main(["--source=flowers", f"--data_dir={tmp_path}", "--pack"]) == 0
-    assert list((tmp_path / "packed").glob("*/flowers/1.0.0/flowers-test.array_record-*"))

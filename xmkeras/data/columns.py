@@ -14,10 +14,13 @@ from xmkeras.errors import UserError
 class ColumnBuilder:
     """Collects checked rows; one column a field. See `RowTable.from_rows` for the arguments."""
 
-    def __init__(self, label_kind: LabelKind, place: Callable[[int], str], check_images: bool):
+    def __init__(
+        self, label_kind: LabelKind, place: Callable[[int], str], check_images: bool, needs_captions: bool = True
+    ):
         self.label_kind = label_kind
         self.place = place
         self.check_images = check_images
+        self.needs_captions = needs_captions
         self.captions: list[tuple[str, ...]] = []
         self.labels: list[int | str] = []
         self.splits: list[str] = []
@@ -30,7 +33,7 @@ class ColumnBuilder:
 
     def add(self, row: Row) -> None:
         number = len(self.captions)
-        fault = check_row(row, self.place(number), check_image=self.check_images)
+        fault = check_row(row, self.place(number), check_image=self.check_images, captions=self.needs_captions)
         fault = fault or self._check_against_first(row, number)
         if fault:
             raise UserError(str(fault))
@@ -72,7 +75,7 @@ class ColumnBuilder:
             UserError: there is no row, or features differ in shape.
         """
         if not self.captions:
-            raise UserError(f"The data set {name} has no rows; give it at least one image with a caption.")
+            raise UserError(f"The data set {name} has no rows; give it at least one image.")
         labels, names = dense_labels(self.labels, self.splits)
         return {
             "captions": self.captions,

@@ -16,7 +16,7 @@ ENDINGS = (".mat", ".npy", ".npz", ".h5", ".hdf5", ".parquet")
 def read_arrays(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """Every array of a file by its name; the one array of a .npy file is called "array".
 
-    A column of lists in a parquet file becomes a matrix, any other column a vector.
+    A .npy file is mapped into memory, not read. A column of lists in a parquet file becomes a matrix, others vectors.
 
     Raises:
         UserError: there is no such file, its kind is unknown, or it cannot be read. Pickled objects are never read.
@@ -79,7 +79,7 @@ def _dense(value: Any) -> Any:
 
 
 def _npy(path: pathlib.Path) -> dict[str, np.ndarray]:
-    return {"array": np.load(path, allow_pickle=False)}
+    return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
 
 
 def _npz(path: pathlib.Path) -> dict[str, np.ndarray]:

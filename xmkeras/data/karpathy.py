@@ -36,7 +36,8 @@ def load_karpathy(name: str, options: SourceOptions, *, images: tuple[str, ...],
     folder = os.path.join(options.root, name)
     path = os.path.join(folder, f"dataset_{name}.json")
     missing = []
-    if not options.image_root and not all(os.path.isdir(os.path.join(folder, one)) for one in images):
+    asked = options.check_images and not options.image_root
+    if asked and not all(os.path.isdir(os.path.join(folder, one)) for one in images):
         missing.append(f"the images {' and '.join(f'{one}/*.jpg' for one in images)} ({archive})")
     if not os.path.isfile(path):
         missing.append(f"the captions dataset_{name}.json (caption_datasets.zip of {PAGE})")

@@ -18,7 +18,7 @@ class Row:
 
     Attributes:
         image: path of an encoded image file, the encoded bytes, or a feature array of one shape.
-        captions: at least one, none blank.
+        captions: at least one, none blank; may be missing in a table of images alone.
         label: class or identity; rows of a table labelled by image may leave any value here.
         image_id: names the image; rows that share it share the image, its label and its split.
         split: one of `SPLITS`.
@@ -45,13 +45,20 @@ class BadRow:
         return f"{self.place}: {self.fault}; expected {self.expected}."
 
 
-def check_row(row: Row, place: str, *, check_image: bool = True) -> BadRow | None:
-    """The first fault of `row`, or None when it is sound; `check_image` also looks for the image's file."""
+def check_row(row: Row, place: str, *, check_image: bool = True, captions: bool = True) -> BadRow | None:
+    """The first fault of `row`, or None when it is sound.
+
+    Args:
+        row: to check.
+        place: where it stands, for the message.
+        check_image: look for the image's file too.
+        captions: there has to be one.
+    """
     if not row.image_id:
         return BadRow(place, "the image id is empty", "a name that tells the image from all others")
     if row.split not in SPLITS:
         return BadRow(place, f"unknown split {row.split!r}", "one of " + ", ".join(SPLITS))
-    if not row.captions:
+    if captions and not row.captions:
         return BadRow(place, "no caption", "at least one caption")
     if not all(isinstance(caption, str) and caption.strip() for caption in row.captions):
         return BadRow(place, "an empty caption", "text in every caption")

@@ -38,14 +38,15 @@ class RowTable:
         name: of the data set.
         label_kind: what a label stands for.
         credit: attribution line to show wherever images are shown; "" when none is owed.
-        captions, image_ids, splits, categories: one entry a row.
+        captions, image_ids, splits, categories: one entry a row; no caption in any of them where images stand alone.
         labels: int64 (n,); dense over the whole table, those of the training split first.
         label_names: the name of each label.
         image_index: int64 (n,); the number of each row's distinct image in the whole table.
         image_paths: one a row, or None where images come as bytes or features.
         encoded: encoded images by `image_index`, or None.
-        features: float32 (images, ...) by `image_index`, or None.
-        text_features: float32 (n, t), the vector of each row's text, or None where texts are words.
+        features: float32 or float16 (images, ...) by `image_index`, possibly a memory map, or None.
+        text_features: float32 or float16 (texts, t), vectors of texts, or None where texts are words.
+        text_index: int64 (n,); where each row's text stands in `text_features`, or None.
     """
 
     name: str
@@ -62,6 +63,7 @@ class RowTable:
     encoded: EncodedImages | None = None
     features: np.ndarray | None = None
     text_features: np.ndarray | None = None
+    text_index: np.ndarray | None = None
 
     @classmethod
     def from_rows(
@@ -73,6 +75,7 @@ class RowTable:
         credit: str = "",
         place: Callable[[int], str] | None = None,
         check_images: bool = True,
+        captions: bool = True,
     ) -> RowTable:
         """Checks `rows` and turns them into columns.
 
@@ -83,12 +86,13 @@ class RowTable:
             credit: attribution line.
             place: from a row's number to where it stands, for messages.
             check_images: look for every image file.
+            captions: every row has to have one.
 
         Raises:
             UserError: a row is bad, rows contradict one another, or there is none.
         """
         place = place or (lambda number: f"row {number + 1} of {name}")
-        builder = ColumnBuilder(label_kind, place, check_images)
+        builder = ColumnBuilder(label_kind, place, check_images, captions)
         for row in rows:
             builder.add(row)
         return cls(name, label_kind, credit, **builder.columns(name))
@@ -122,8 +126,12 @@ class RowTable:
             splits=self.splits[rows],
             categories=[self.categories[row] for row in rows],
             image_paths=None if self.image_paths is None else [self.image_paths[row] for row in rows],
-            text_features=None if self.text_features is None else self.text_features[rows],
+            text_index=None if self.text_index is None else self.text_index[rows],
         )
+
+    def without_captions(self) -> RowTable:
+        """The same images and labels with no texts."""
+        return dataclasses.replace(self, captions=[()] * len(self), text_features=None, text_index=None)
 
     def split(self, name: str) -> RowTable:
         """The rows of one split. Labels keep their numbers; names beyond the greatest of them are left out,
@@ -153,8 +161,8 @@ class RowTable:
         columns = (self.image_ids, self.captions, labels, self.splits.tolist(), self.categories)
         for entries in zip(*columns, strict=True):
             digest.update(json.dumps(entries).encode())
-        for array, rows in ((self.features, self.image_index), (self.text_features, np.arange(len(self)))):
-            if array is not None:
+        for array, rows in ((self.features, self.image_index), (self.text_features, self.text_index)):
+            if array is not None and rows is not None:
                 rows = rows if array.nbytes < _LARGE else rows[:: max(1, len(rows) // _SAMPLE)]
                 for start in range(0, len(rows), _BLOCK):
                     digest.update(array[rows[start : start + _BLOCK]].tobytes())

@@ -235,7 +235,8 @@ def export(
         evaluator = Evaluator(config, table, method, sides, run.embeddings(gallery))
         galleries = evaluator.embed(named=True)
         paths = table.image_paths
-        files = {} if paths is None else {table.image_ids[n]: os.path.abspath(paths[n]) for n in table.distinct_images()}
+        if paths is not None:
+            files = {table.image_ids[row]: os.path.abspath(paths[row]) for row in table.distinct_images()}
     return export_saved_model(
         method.retrieval_towers,
         output or run.path,

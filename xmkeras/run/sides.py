@@ -115,7 +115,8 @@ def check_table(sides: Mapping[str, Side], config: Config, table: RowTable) -> N
     for name, side in sides.items():
         if (other := kind_of(name, config, table)) != side.kind:
             raise UserError(
-                f"The {name}s of {table.name} are {other}, and the run was trained on {side.kind}; choose another --source."
+                f"The {name}s of {table.name} are {other}, and the run was trained on {side.kind}; choose another "
+                "--source."
             )
 
 
@@ -260,20 +261,22 @@ def _array(side: str, table: RowTable | None) -> np.ndarray:
 
 
 def _items(side: str, table: RowTable | None) -> Items:
-    """Where rows find their vectors: those of images stand by the number of the distinct image."""
+    """Where rows find their vectors in the arrays of the whole data set."""
     assert table is not None
-    items = Items.of(side, table)
-    return dataclasses.replace(items, place=table.image_index) if side == "image" else items
+    place = table.image_index if side == "image" else table.text_index
+    assert place is not None
+    return dataclasses.replace(Items.of(side, table), place=place)
 
 
 def _kept_before(config: Config, run: RunDirectory) -> dict[str, Kept]:
     """What runs of versions without inputs.json have kept, in a file for each kind of text."""
-    image: Kept = {"kind": "pictures", "size": None}
+    image: Kept = {"kind": "pictures"}
     if (run.path / "feature_widths.json").is_file():
         widths = json.loads((run.path / "feature_widths.json").read_text("utf-8"))
         return {side: {"kind": f"{side} vectors", "width": int(widths[side])} for side in ("image", "text")}
     if (run.path / "bert.json").is_file():
-        return {"image": image, "text": {"kind": "bert", "bert": json.loads((run.path / "bert.json").read_text("utf-8"))}}
+        bert = json.loads((run.path / "bert.json").read_text("utf-8"))
+        return {"image": image, "text": {"kind": "bert", "bert": bert}}
     if (run.path / "vocabulary.txt").is_file():
         words = Vocabulary.load(run.path / "vocabulary.txt").words
         return {"image": image, "text": {"kind": "words", "words": words}}

@@ -88,6 +88,11 @@ def test_nothing_there_says_what_whence_where_and_what_trains_now(tmp_path, opti
     assert "\n" not in message
 
 
+def test_no_folder_of_images_is_asked_for_where_none_is_looked_at(folder, options):
+    (folder / "CUB_200_2011/images").rename(folder / "moved")
+    assert len(load(SourceOptions(data_dir=options.data_dir, check_images=False))) == 12
+
+
 @pytest.mark.parametrize(
     ("gone", "kept"), [("CUB_200_2011", "text_c10"), ("cvpr2016_cub/testclasses.txt", "CUB_200_2011")]
 )

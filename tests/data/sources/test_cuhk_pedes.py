@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -36,7 +37,7 @@ def test_the_published_layout(folder, options):
 
 def test_the_published_validation_records(shared, tmp_path):
     """3,078 images of 1,000 people with 6,158 captions, as counted by the papers; the images are not at hand."""
-    (tmp_path / "CUHK-PEDES/imgs").mkdir(parents=True)
+    (tmp_path / "CUHK-PEDES").mkdir()
     shutil.copy(shared / "data/cuhk_pedes_text/val_reid.json", tmp_path / "CUHK-PEDES/reid_raw.json")
     table = load(SourceOptions(data_dir=str(tmp_path), check_images=False))
     assert (len(table), table.num_labels, table.split_names) == (3078, 1000, ["validation"])
@@ -74,6 +75,13 @@ def test_nothing_there_says_what_whence_where_and_what_trains_now(tmp_path, opti
     ):  # fmt: skip
         assert part in message
     assert "\n" not in message
+
+
+def test_no_folder_of_images_is_asked_for_where_none_is_looked_at(folder, options):
+    (folder / "imgs").rename(folder / "moved")
+    table = load(dataclasses.replace(options, check_images=False))
+    assert len(table) == 8
+    assert table.image_paths[1] == str(folder / "imgs/cam_a/0002_1.png")
 
 
 @pytest.mark.parametrize(("gone", "kept"), [("imgs", "reid_raw"), ("reid_raw.json", "imgs")])

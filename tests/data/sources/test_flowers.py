@@ -88,6 +88,11 @@ def test_nothing_there_says_what_whence_where_and_what_trains_now(tmp_path, monk
     assert "\n" not in message
 
 
+def test_no_folder_of_images_is_asked_for_where_none_is_looked_at(folder, options):
+    (folder / "jpg").rename(folder / "moved")
+    assert len(load(SourceOptions(data_dir=options.data_dir, check_images=False))) == 32
+
+
 @pytest.mark.parametrize(
     ("gone", "kept"), [("jpg", "text_c10"), ("text_c10", "jpg/"), ("testclasses.txt", "jpg/")]
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
 import pytest
 
 from xmkeras.data.sources import SourceOptions, load_source, source_names
@@ -56,14 +55,11 @@ def test_a_limit_keeps_the_first_images_of_each_split(options):
     assert [len(captions) for captions in table.captions] == [2] * 6
 
 
-def test_packed_images_are_the_same_bytes(options):
-    plain = load_source("table", options)
-    packed = load_source("table", SourceOptions(**{**vars_of(options), "pack": True}))
-    assert packed.image_paths is None
-    np.testing.assert_array_equal(packed.labels, plain.labels)
-    assert [packed.read_bytes(row) for row in range(len(packed))] == [
-        plain.read_bytes(row) for row in range(12)
-    ]
+def test_a_run_over_images_alone_gets_no_texts(options):
+    table = load_source("table", SourceOptions(**{**vars_of(options), "captions": False, "limit": 1}))
+    assert table.captions == [(), ()]
+    assert table.image_ids == ["0.png", "1.png"]
+    assert [len(table.split(name)) for name in table.split_names] == [1, 1]
 
 
 def vars_of(options: SourceOptions) -> dict[str, object]:

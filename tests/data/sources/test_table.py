@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 
+import numpy as np
 import pytest
 
 from xmkeras.data.sources import SourceOptions
@@ -70,10 +71,10 @@ def test_labels_categories_and_ids_are_read(folder):
     [
         ("label", {}, "class"),
         ("person_id", {}, "identity"),
-        ("id", {"label_column": "id"}, "identity"),
+        ("id", {"columns": {"label": "id"}}, "identity"),
         ("label", {"label_kind": "identity"}, "identity"),
         ("colour", {}, "image"),
-        ("colour", {"label_column": "colour"}, "class"),
+        ("colour", {"columns": {"label": "colour"}}, "class"),
     ],
 )
 def test_what_a_label_stands_for(folder, header, options, kind):
@@ -82,7 +83,7 @@ def test_what_a_label_stands_for(folder, header, options, kind):
 
 def test_named_columns_come_before_usual_names(folder):
     text = "image,thumbnail,caption,alt\na.png,b.png,not this,this\n"
-    table = load_text(folder, text, image_column="thumbnail", caption_column="alt, caption")
+    table = load_text(folder, text, columns={"image": "thumbnail", "caption": "alt, caption"})
     assert table.read_bytes(0) == b"b.png"
     assert table.captions == [("this", "not this")]
 
@@ -161,8 +162,8 @@ def test_fields_may_first_appear_in_later_json_records(folder):
         ),
         ("image,caption\n", "has no records"),
         ("", "is empty"),
-        ("picture,words\na.png,x\n", "no image column; its columns are picture, words: .*--image_column"),
-        ("image,words\na.png,x\n", "no caption column; its columns are image, words: .*--caption_column"),
+        ("picture,words\na.png,x\n", "no image column; its columns are picture, words: .*--columns=image=NAME"),
+        ("image,words\na.png,x\n", "no caption column; its columns are image, words: .*--columns=caption=NAME"),
     ],
 )
 def test_faults_are_one_sentence_with_the_line(folder, text, message):
@@ -178,7 +179,41 @@ def test_a_caption_that_is_no_text_is_a_fault(folder):
 
 def test_a_named_column_that_is_not_there(folder):
     with pytest.raises(UserError, match="has no column 'alt'; its columns are image, caption"):
-        load_text(folder, "image,caption\na.png,x\n", caption_column="alt")
+        load_text(folder, "image,caption\na.png,x\n", columns={"caption": "alt"})
+
+
+def test_images_alone_need_no_captions(folder):
+    text = "image,label,split\na.png,x,train\nb.png,y,train\nc.png,x,test\n"
+    with pytest.raises(UserError, match="no caption column"):
+        load_text(folder, text)
+    table = load_text(folder, text, captions=False)
+    assert table.captions == [(), (), ()]
+    assert table.labels.tolist() == [0, 1, 0]
+    assert table.split("test").read_bytes(0) == b"c.png"
+
+
+REPEATED = "id,caption\na,one\nb,two\na,three\n"
+
+
+@pytest.mark.parametrize("rows", [[[1, 2], [3, 4], [1, 2]], [[1, 2], [3, 4]]])
+def test_vectors_in_place_of_image_files_one_a_line_or_one_an_image(folder, rows):
+    np.save(folder / "v.npy", np.array(rows, np.float32))
+    table = load_text(folder, REPEATED, image_features=str(folder / "v.npy"), validation_share=0.0, test_share=0.0)
+    assert table.captions == [("one", "three"), ("two",)]
+    assert table.image_ids == ["a", "b"]
+    assert table.image_paths is None
+    np.testing.assert_array_equal(table.features[table.image_index], [[1, 2], [3, 4]])
+
+
+def test_vectors_of_an_array_in_a_file_and_those_that_do_not_fit(folder):
+    np.savez(folder / "v.npz", deep=np.eye(2), wide=np.ones((4, 2)))
+    table = load_text(folder, REPEATED, image_features=f"{folder / 'v.npz'}:deep")
+    np.testing.assert_array_equal(table.features, np.eye(2))
+    with pytest.raises(UserError, match="4 image vectors for 3 rows of 2 distinct images"):
+        load_text(folder, REPEATED, image_features=f"{folder / 'v.npz'}:wide")
+    np.save(folder / "differ.npy", np.eye(3))
+    with pytest.raises(UserError, match=r"Row 3 .* has another image vector than row 1"):
+        load_text(folder, REPEATED, image_features=str(folder / "differ.npy"))
 
 
 def test_disjoint_identities_need_labels(folder):
@@ -192,7 +227,7 @@ def test_without_a_table_the_flag_is_named():
 
 
 def test_one_column_has_one_role():
-    columns = find_columns(["file", "text", "id"], SourceOptions(label_column="id"))
+    columns = find_columns(["file", "text", "id"], SourceOptions(columns={"label": "id"}))
     assert columns == {
         "image": ["file"],
         "caption": ["text"],
@@ -224,6 +259,6 @@ def test_products_with_classes(shared):
 
 def test_persons_of_a_published_annotation_file(shared):
     path = str(shared / "data/cuhk_pedes_text/val_reid.json")
-    table = load(SourceOptions(table=path, label_column="id", check_images=False))
+    table = load(SourceOptions(table=path, columns={"label": "id"}, check_images=False))
     assert (len(table), table.num_labels, table.label_kind) == (3078, 1000, "identity")
     assert sum(map(len, table.captions)) <= 6158

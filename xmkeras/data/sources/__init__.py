@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import os
 import pkgutil
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -22,33 +23,27 @@ class SourceOptions:
         data_dir: root of caches and of downloaded sets; "~" is the home directory.
         table: path of the CSV or JSON-lines file.
         image_root: folder that relative image paths start from; beside the table where empty.
-        image_column, caption_column, label_column, id_column, split_column, category_column: columns of the
-            table; found by their usual names where empty. `caption_column` may name several, with commas.
-        text_column: array of text vectors in a file of feature pairs.
+        columns: role -> column or array of the table (several captions with commas); those of roles that are not
+            named are found by their usual names. See `xmkeras.data.roles`.
+        captions: rows have captions, or text vectors; False where a run embeds images alone, which need none.
         label_kind: what the label column means, "class" or "identity"; judged by its name where empty.
         seed: of a split that the source makes itself.
         identity_disjoint: a split made here keeps all rows of a label on one side.
         validation_share, test_share: of the images (of the labels with `identity_disjoint`), 0 to 1.
         render_size: side of rendered drawings, pixels.
         skin_tones: train on the skin tones of a drawing too, which OpenMoji's validation and test do not hold.
-        pack: read the images from sharded random-access files, written on first use.
         check_images: look for every image file while loading.
         limit: keep so many images of each split at most; 0 keeps all.
-        image_features, text_features: vectors of a set of feature pairs: a name that its source knows, or a file,
-            `FILE` or `FILE:ARRAY`.
+        image_features, text_features: vectors in place of pictures or words: a name that the source knows, or a
+            file, `FILE` or `FILE:ARRAY`.
         split_rule: one of the ways in which a set has been split, by the name its source gives it.
     """
 
     data_dir: str = "~/.cache/xmkeras"
     table: str = ""
     image_root: str = ""
-    image_column: str = ""
-    caption_column: str = ""
-    text_column: str = ""
-    label_column: str = ""
-    id_column: str = ""
-    split_column: str = ""
-    category_column: str = ""
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    captions: bool = True
     label_kind: Literal["", "class", "identity"] = ""
     seed: int = 0
     identity_disjoint: bool = False
@@ -56,7 +51,6 @@ class SourceOptions:
     test_share: float = 0.2
     render_size: int = 128
     skin_tones: bool = True
-    pack: bool = False
     check_images: bool = True
     limit: int = 0
     image_features: str = ""
@@ -85,11 +79,7 @@ def load_source(name: str, options: SourceOptions) -> RowTable:
     table: RowTable = importlib.import_module(f"{__name__}.{name}").load(options)
     if options.limit:
         table = _first_images(table, options.limit)
-    if options.pack:
-        from xmkeras.data.prepare import pack
-
-        table = pack(table, options.root)
-    return table
+    return table if options.captions else table.without_captions()
 
 
 def _first_images(table: RowTable, limit: int) -> RowTable:

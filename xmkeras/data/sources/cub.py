@@ -33,7 +33,7 @@ def load(options: SourceOptions) -> RowTable:
     listing = os.path.join(os.path.dirname(os.path.abspath(images)), "images.txt")
     captions = reed_captions.captions_folder(folder, "cvpr2016_cub")
     missing = reed_captions.missing_captions(captions, "*/*.txt")
-    if not (os.path.isdir(images) and os.path.isfile(listing)):
+    if not os.path.isfile(listing) or (options.check_images and not os.path.isdir(images)):
         files = "CUB_200_2011/images and CUB_200_2011/images.txt"
         missing.insert(0, f"the images {files} (CUB_200_2011.tgz from {IMAGES_PAGE})")
     if missing:

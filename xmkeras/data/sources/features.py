@@ -1,38 +1,42 @@
-"""Your own feature pairs: one .npz, .mat, .h5 or parquet file with image vectors, text vectors, labels and splits."""
+"""Your own vectors: one .npz, .mat, .h5 or parquet file of image vectors with text vectors or captions."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmkeras.data.feature_files import pick, read_arrays
-from xmkeras.data.feature_table import feature_table, set_aside
+from xmkeras.data.feature_files import read_arrays
+from xmkeras.data.roles import find_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.splits import hash_split, split_name
+from xmkeras.data.vector_table import distinct, set_aside, vector_table
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
     from xmkeras.data.sources import SourceOptions
 
-_USUAL = {
+_MATRICES: dict[str, tuple[str, ...]] = {
     "image": ("image", "images", "image_features", "image_vector", "img"),
     "text": ("text", "texts", "text_features", "text_vector", "txt"),
+}
+_COLUMNS: dict[str, tuple[str, ...]] = {
     "label": ("label", "labels", "class", "category"),
     "split": ("split", "splits", "subset"),
     "id": ("image_id", "image_ids", "id", "ids"),
-    "caption": ("text_id", "text_ids", "caption", "captions"),
 }
+_WORDS = ("caption", "captions", "sentence", "sentences", "text", "texts")
+_NAMES = ("text_id", "text_ids", "caption", "captions")  # of text vectors
 
 
 def load(options: SourceOptions) -> RowTable:
-    """Reads the arrays of `options.table` by their usual names, or by those that the `*_column` options give.
+    """Reads the arrays of `options.table` by their usual names, or by those that `options.columns` gives.
 
-    The image vectors (n, f), the text vectors (n, t) and the labels (n,) have to be there; `split` (n,) may be
-    missing, or have no validation rows: then a hash of the seed and the id makes the split, or sets the
-    validation share of every class of the training rows aside. `image_id` and `text_id` (n,) name the items.
+    The image vectors (n, f) have to be there, and unless a run embeds images alone the text vectors (n, t) or the
+    captions (n,), one a row. Without labels (n,) every image is its own. `split` (n,) may be missing, or have no
+    validation rows: then a hash of the seed and the id makes the split, or sets the validation share of every class of
+    the training images aside. `image_id` (n,) names the images, which rows may share, `text_id` (n,) the text vectors.
 
     Raises:
         UserError: no file is given, an array is missing, or a value is wrong.
@@ -42,26 +46,39 @@ def load(options: SourceOptions) -> RowTable:
         raise UserError(
             "The source features needs a file: give --table=FILE.npz (or .mat, .h5, .parquet) with image, text, label."
         )
-    arrays = {name: _column(value) for name, value in read_arrays(path).items()}
-    images, texts, labels = (_find(arrays, role, options) for role in ("image", "text", "label"))
-    for role, found in (("image", images), ("text", texts), ("label", labels)):
-        if found is None:
-            have = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
-            raise UserError(f"{path} has no {role} array but {have}; name it with --{role}_column.")
-    assert images is not None
-    assert texts is not None
-    assert labels is not None
-    ids, captions = _find(arrays, "id", options), _find(arrays, "caption", options)
-    names = [f"row-{row:06d}" for row in range(len(labels))] if ids is None else [str(one) for one in ids.tolist()]
-    return feature_table(
+    found = _arrays(path, options)
+    if "image" not in found:
+        raise _missing(path, "image", "image=NAME")
+    if options.captions and not found.keys() & {"text", "caption"}:
+        raise _missing(path, "text", "text=NAME (vectors) or caption=NAME (words)")
+    rows = len(next(found[role] for role in ("caption", "text", "label", "image") if role in found))
+    names = _strings(found["id"]) if "id" in found else [f"row-{row:06d}" for row in range(rows)]
+    labels = found["label"].tolist() if "label" in found else None
+    return vector_table(
         os.path.splitext(os.path.basename(path))[0],
-        images=images,
-        texts=texts,
-        labels=labels.tolist(),
-        splits=_splits(_find(arrays, "split", options), names, labels, options),
+        images=found["image"],
+        texts=found.get("text"),
+        labels=labels,
+        splits=_splits(found.get("split"), names, labels, options),
         image_ids=names,
-        text_ids=None if captions is None else [str(one) for one in captions.tolist()],
+        captions=_strings(found["caption"]) if "caption" in found else None,
     )
+
+
+def _arrays(path: str, options: SourceOptions) -> dict[str, np.ndarray]:
+    """The array of each role that the file has."""
+    arrays = {name: _column(value) for name, value in read_arrays(path).items()}
+    matrices = {name.lower() for name, array in arrays.items() if array.ndim > 1}
+    usual = {role: tuple(name for name in names if name in matrices) for role, names in _MATRICES.items()}
+    texts = find_columns(list(arrays), options.columns, usual, path)["text"]
+    usual |= _COLUMNS | {"caption": _NAMES if texts else _WORDS}
+    columns = find_columns(list(arrays), options.columns, usual, path)
+    return {role: arrays[names[0]] for role, names in columns.items() if names}
+
+
+def _missing(path: str, role: str, columns: str) -> UserError:
+    have = ", ".join(f"{name} {value.shape}" for name, value in read_arrays(path).items())
+    return UserError(f"{path} has no {role} array but {have}; name it with --columns={columns}.")
 
 
 def _column(value: np.ndarray) -> np.ndarray:
@@ -69,14 +86,13 @@ def _column(value: np.ndarray) -> np.ndarray:
     return value.ravel() if value.ndim == 2 and 1 in value.shape and value.dtype.kind in "iuSUO" else value
 
 
-def _find(arrays: Mapping[str, np.ndarray], role: str, options: SourceOptions) -> np.ndarray | None:
-    given = getattr(options, f"{role}_column")
-    if given:
-        return pick(arrays, given, options.table)
-    return next((arrays[name] for name in _USUAL[role] if name in arrays), None)
+def _strings(column: np.ndarray) -> list[str]:
+    return [str(value).strip() for value in column.tolist()]
 
 
-def _splits(given: np.ndarray | None, names: list[str], labels: np.ndarray, options: SourceOptions) -> list[str]:
+def _splits(
+    given: np.ndarray | None, names: list[str], labels: list[int | str] | None, options: SourceOptions
+) -> list[str]:
     if given is None:
         return [hash_split(f"{options.seed}:{name}", options.validation_share, options.test_share) for name in names]
     splits = [split_name(str(text)) for text in given.tolist()]
@@ -85,12 +101,11 @@ def _splits(given: np.ndarray | None, names: list[str], labels: np.ndarray, opti
             raise UserError(
                 f"{options.table} row {row + 1}: unknown split {given[row]!r}; expected train, validation or test."
             )
-    chosen = [str(split) for split in splits]
+    chosen = np.array([str(split) for split in splits], dtype="<U10")
     if "validation" not in chosen and options.validation_share:
-        train = [row for row, split in enumerate(chosen) if split == "train"]
-        aside = set_aside(
-            [names[row] for row in train], labels[train].tolist(), options.validation_share, options.seed
-        )
-        for row in np.asarray(train)[aside]:
-            chosen[row] = "validation"
-    return chosen
+        first, index = distinct(names)
+        train = np.array([image for image, row in enumerate(first) if chosen[row] == "train"], np.int64)
+        classes = [0 if labels is None else labels[row] for row in first[train]]
+        aside = set_aside([names[row] for row in first[train]], classes, options.validation_share, options.seed)
+        chosen[np.isin(index, train[aside])] = "validation"
+    return [str(split) for split in chosen]

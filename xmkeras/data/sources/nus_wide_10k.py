@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xmkeras.data.feature_folder import load_folder
 from xmkeras.data.rows import RowTable
+from xmkeras.data.vector_folder import load_folder
 
 if TYPE_CHECKING:
     from xmkeras.data.sources import SourceOptions
@@ -14,7 +14,7 @@ PAGE = "https://github.com/sunpeng981712364/ACMR_demo (its pickles saved as matr
 
 
 def load(options: SourceOptions) -> RowTable:
-    """Reads the matrices in `nus_wide_10k/` below the data directory; see `feature_folder.load_folder`.
+    """Reads the matrices in `nus_wide_10k/` below the data directory; see `vector_folder.load_folder`.
 
     Papers split the set 8,000 / 1,000 / 1,000: the files decide.
 

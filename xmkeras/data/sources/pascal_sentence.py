@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xmkeras.data.feature_folder import load_folder
 from xmkeras.data.rows import RowTable
+from xmkeras.data.vector_folder import load_folder
 
 if TYPE_CHECKING:
     from xmkeras.data.sources import SourceOptions
@@ -14,7 +14,7 @@ PAGE = "https://github.com/penghu-cs/DSCMR (data/pascal)"
 
 
 def load(options: SourceOptions) -> RowTable:
-    """Reads the matrices in `pascal_sentence/` below the data directory; see `feature_folder.load_folder`.
+    """Reads the matrices in `pascal_sentence/` below the data directory; see `vector_folder.load_folder`.
 
     Papers split the set 800 / 100 / 100, or 800 / 200 without a validation part: the files decide.
 

@@ -10,9 +10,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from xmkeras.data import roles
+from xmkeras.data.feature_files import read_matrix, split_reference
 from xmkeras.data.records import Record, read_records
 from xmkeras.data.rows import LabelKind, Row, RowTable
 from xmkeras.data.splits import hash_split, split_name
+from xmkeras.data.vector_table import by_image
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,9 +51,9 @@ Columns = dict[str, list[str]]
 
 @dataclasses.dataclass
 class _Entry:
-    """What the records of one image say together; `line` is that of the first."""
+    """What the records of one image say together."""
 
-    line: int
+    lines: list[int]
     image: str
     image_id: str
     captions: list[str]
@@ -60,9 +65,11 @@ class _Entry:
 def load(options: SourceOptions) -> RowTable:
     """Reads `options.table`; records that share an image are merged into one row with all their captions.
 
-    Columns are found by their usual names unless the options name them. Without a label column every image
+    Columns are found by their usual names unless `options.columns` names them. Without a label column every image
     is its own label. Without a split column, or where it is empty throughout, rows are split by a hash of the
-    seed and the image id, or of the seed and the label with `identity_disjoint`.
+    seed and the image id, or of the seed and the label with `identity_disjoint`. `options.image_features`, FILE or
+    FILE:ARRAY, brings vectors in place of the image files, one a record or one a distinct image; the images may then
+    be named by the id column alone.
 
     Raises:
         UserError: the file, a column, an image or a value is missing or wrong; the message names the line.
@@ -76,19 +83,30 @@ def load(options: SourceOptions) -> RowTable:
     if not entries:
         raise UserError(f"The file {path} has no records; expected one image with its captions on each line.")
     kind = _label_kind(columns, options)
+    files = options.check_images and not options.image_features
     first = entries[0]
-    if options.check_images and not os.path.isfile(first.image):
+    if files and not os.path.isfile(first.image):
         raise UserError(
-            f"{path} line {first.line}: no such image file {first.image!r}; "
+            f"{path} line {first.lines[0]}: no such image file {first.image!r}; "
             "--image_root sets the folder that relative paths start from."
         )
-    return RowTable.from_rows(
+    table = RowTable.from_rows(
         os.path.splitext(os.path.basename(path))[0],
         _rows(entries, kind, options),
         label_kind=kind,
-        place=lambda number: f"{path} line {entries[number].line}",
-        check_images=options.check_images,
+        place=lambda number: f"{path} line {entries[number].lines[0]}",
+        check_images=files,
+        captions=options.captions,
     )
+    return _with_vectors(table, entries, options.image_features) if options.image_features else table
+
+
+def _with_vectors(table: RowTable, entries: list[_Entry], reference: str) -> RowTable:
+    """The table with the vectors of a file in place of its image files."""
+    image_of_line = {line: number for number, entry in enumerate(entries) for line in entry.lines}
+    index = np.array([image_of_line[line] for line in sorted(image_of_line)])
+    vectors = by_image(f"{table.name} with {reference}", read_matrix(*split_reference(reference)), index)
+    return dataclasses.replace(table, image_paths=None, features=vectors)
 
 
 def _read(path: str, options: SourceOptions) -> tuple[Columns, list[_Entry]]:
@@ -113,25 +131,15 @@ def find_columns(names: list[str], options: SourceOptions) -> Columns:
     Raises:
         UserError: a column that was named, or one for images or captions, does not exist.
     """
-    columns: Columns = {}
-    for role in _USUAL:
-        given = [name.strip() for name in getattr(options, f"{role}_column").split(",") if name.strip()]
-        for name in given:
-            if name not in names:
-                raise UserError(
-                    f"{options.table} has no column {name!r}; its columns are {', '.join(names)}."
-                )
-        columns[role] = given
-    taken = {name for given in columns.values() for name in given}
-    free = {name.lower(): name for name in reversed(names) if name not in taken}
-    for role, usual in _USUAL.items():
-        columns[role] = columns[role] or [free[name] for name in usual if name in free][:1]
+    columns = roles.find_columns(names, options.columns, _USUAL, options.table)
     columns["caption"] = columns["caption"] or [name for name in names if _NUMBERED.fullmatch(name.lower())]
-    for role in ("image", "caption"):
+    if options.image_features:
+        columns["image"] = columns["image"] or columns["id"]
+    for role in ("image", "caption") if options.captions else ("image",):
         if not columns[role]:
             raise UserError(
                 f"{options.table} has no {role} column; its columns are {', '.join(names)}: "
-                f"name the right one with --{role}_column."
+                f"name the right one with --columns={role}=NAME."
             )
     return columns
 
@@ -147,7 +155,7 @@ def _entry(record: Record, columns: Columns, root: str, path: str) -> _Entry:
     if columns["label"] and not values["label"]:
         raise UserError(f"{place}: no label; expected a name or number in column {columns['label'][0]!r}.")
     return _Entry(
-        line=record.line,
+        lines=[record.line],
         image=os.path.join(root, values["image"]),
         image_id=values["id"] or values["image"],
         captions=_captions([record.fields.get(name) for name in columns["caption"]], place),
@@ -179,17 +187,18 @@ def _merge(first: _Entry, other: _Entry, path: str) -> None:
         here, before = getattr(other, field), getattr(first, field)
         if here != before:
             raise UserError(
-                f"{path} line {other.line}: image {other.image!r} has {field} {here!r} here but {before!r} "
-                f"in line {first.line}; make them equal."
+                f"{path} line {other.lines[0]}: image {other.image!r} has {field} {here!r} here but {before!r} "
+                f"in line {first.lines[0]}; make them equal."
             )
     first.captions += other.captions
+    first.lines += other.lines
 
 
 def _label_kind(columns: Columns, options: SourceOptions) -> LabelKind:
     label = columns["label"]
     if options.identity_disjoint and not label:
         raise UserError(
-            f"Disjoint identities need a label column in {options.table}: name it with --label_column."
+            f"Disjoint identities need a label column in {options.table}: name it with --columns=label=NAME."
         )
     if not label:
         return "image"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xmkeras.data.feature_files import pick, read_arrays, split_reference
-from xmkeras.data.feature_table import feature_table, set_aside
 from xmkeras.data.published import incomplete
 from xmkeras.data.rows import RowTable
+from xmkeras.data.vector_table import set_aside, vector_table
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def load(options: SourceOptions) -> RowTable:
     _require(folder)
     items = [item for part in _LISTS for item in _read_list(os.path.join(folder, _LISTS[part]), part)]
     counts = [sum(item.part == part for item in items) for part in _LISTS]
-    return feature_table(
+    return vector_table(
         "wikipedia",
         images=_vectors("image", options.image_features, folder, counts),
         texts=_vectors("text", options.text_features, folder, counts),
         labels=[item.label for item in items],
         splits=_splits(items, options),
         image_ids=[item.image_id for item in items],
-        text_ids=[item.text_id for item in items],
+        captions=[item.text_id for item in items],
         label_names=_label_names(folder),
         credit=CREDIT,
     )
@@ -116,7 +116,7 @@ def _vectors(side: str, name: str, folder: str, counts: Sequence[int]) -> np.nda
             parts = [pick(arrays, one, path) for one in wanted.split(",")]
         else:
             parts = _of_both_lists([array for array in arrays.values() if array.ndim == 2], counts)
-    whole = np.concatenate(parts) if parts else np.empty((0, 0))
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((0, 0))])
     if len(whole) != sum(counts):
         raise UserError(
             f"{path} has {len(whole)} {side} vectors for the {sum(counts)} rows of the lists; expected one matrix of "

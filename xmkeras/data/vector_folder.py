@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmkeras.data.feature_files import read_matrix
-from xmkeras.data.feature_table import feature_table, set_aside
 from xmkeras.data.rows import RowTable
+from xmkeras.data.vector_table import set_aside, vector_table
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def load_folder(name: str, page: str, options: SourceOptions) -> RowTable:
         aside = set_aside([ids[row] for row in train], labels[train].tolist(), options.validation_share, options.seed)
         for row in np.asarray(train)[aside]:
             splits[row] = "validation"
-    return feature_table(
+    return vector_table(
         name,
         images=np.concatenate(parts["image"]),
         texts=np.concatenate(parts["text"]),
