@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.tiny import tiny_towers
+from tests.models.tiny import tiny_towers, tokenizer
 from tests.reference import matching
 from xmkeras.errors import UserError
 from xmkeras.methods.cmpm import CLASSIFIERS, METHOD, Cmpm
@@ -75,7 +75,7 @@ def test_both_losses_train_every_variable_and_the_head_is_no_tower(towers):
     method = Cmpm(towers, Cmpm.Params(classifier="cmpc"), 3)
     batch = {
         "image": np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype("f4"),
-        "text": towers.tokenizer(tf.constant(["a red heart", "a house", "red", "a green apple", "two"])),
+        "text": tokenizer()(tf.constant(["a red heart", "a house", "red", "a green apple", "two"])),
         "label": LABELS,
     }
 
@@ -91,7 +91,7 @@ def test_both_losses_train_every_variable_and_the_head_is_no_tower(towers):
     assert set(terms) == {"cmpm_i2t", "cmpm_t2i", "cmpc"}
     assert all(g is not None and np.isfinite(tf.convert_to_tensor(g)).all() for g in found)
     assert "heads/classifier/kernel" in method.named_variables()
-    assert not any("classifier" in v.path for v in [*towers.image.variables, *towers.text.variables])
+    assert not any("classifier" in v.path for part in towers.named_parts.values() for v in part.variables)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,20 @@ import pytest
 import tensorflow as tf
 
 from xmkeras.errors import UserError
+from xmkeras.method import Clock
 from xmkeras.methods.daml import METHOD, Daml
-from xmkeras.models.features import FeatureInputs, build_feature_towers
+from xmkeras.models.encoder import Towers
+from xmkeras.models.vectors import vector_encoder
 
 VECTORS = json.loads((pathlib.Path(__file__).parents[1] / "vectors.json").read_text())["daml"]
 
 
 def build(dim: int = 3, **params) -> Daml:
-    towers = build_feature_towers(FeatureInputs((4, 5)), embedding_dim=dim, image_hidden="6")
-    return Daml(towers, Daml.Params(**params), 2)
+    sides = {
+        "image": vector_encoder("image", 4, hidden="6", embedding_dim=dim),
+        "text": vector_encoder("text", 5, embedding_dim=dim),
+    }
+    return Daml(Towers(sides), Daml.Params(**params), 2)
 
 
 def outputs(method: Daml):
@@ -76,8 +81,8 @@ def test_the_reversed_gradient_has_the_weight_sigma_times_lambda():
 def test_the_schedule_follows_the_run():
     method = build(sigma=2.0)
     seen = []
-    for progress in (0, 0.1, 0.25, 0.5, 1):
-        method.set_progress(progress)
+    for step in (0, 10, 25, 50, 100):
+        method.start_step(Clock(step, steps_per_epoch=7, total_steps=100))
         seen.append(float(method.heads["reversal"].factor))
     expected = [2 * VECTORS["expected"]["grl_lambda_p"][p] for p in ("0.0", "0.1", "0.25", "0.5", "1.0")]
     assert seen == pytest.approx(expected, abs=1e-6)
@@ -119,21 +124,21 @@ def test_a_weight_of_zero_leaves_a_term_out_with_its_head(weights, heads, phases
 
 
 def test_the_distance_of_retrieval_is_an_option():
-    assert build().distance == "euclidean"
-    assert build(distance="cosine").distance == "cosine"
+    assert build().similarity == "euclidean"
+    assert build(distance="cosine").similarity == "cosine"
 
 
 def test_ranking_by_posteriors_is_an_option():
     plain, method = build(), build(ranking="posterior")
     assert plain.retrieval_towers is plain.towers
     assert method.retrieval_towers.embedding_dim == 2 + 2
-    assert method.distance == "cosine"
+    assert method.similarity == "cosine"
     assert method.named_variables().keys() == plain.named_variables().keys()
     _, batch = outputs(method)
     head, towers = method.heads["label"], method.retrieval_towers
-    p, q = (tf.nn.softmax(head(side(batch, training=False))) for side in (method.embed_images, method.embed_texts))
-    image = towers.encode_image_features(batch["image_features"])
-    text = towers.encode_text_features(batch["text_features"])
+    embedded = method.outputs(batch, training=False)
+    p, q = (tf.nn.softmax(head(embedded[side])) for side in ("image", "text"))
+    image, text = (towers.encode(side, batch)[side] for side in ("image", "text"))
     np.testing.assert_allclose(image @ tf.transpose(text), p @ tf.transpose(q), atol=1e-6)
 
 

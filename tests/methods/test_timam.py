@@ -19,8 +19,9 @@ from xmkeras.losses import classification, modality
 from xmkeras.losses.cmpm import cmpm_terms
 from xmkeras.methods.timam import METHOD, Timam
 from xmkeras.models.bert_weights import load_bert
-from xmkeras.models.features import FeatureInputs, build_feature_towers
-from xmkeras.models.towers import build_towers
+from xmkeras.models.encoder import Towers
+from xmkeras.models.towers import bert_encoder, picture_encoder
+from xmkeras.models.vectors import vector_encoder
 from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import parse_stage
 
@@ -29,8 +30,11 @@ VECTORS = json.loads((pathlib.Path(__file__).parents[1] / "vectors.json").read_t
 
 def build(dim: int = 3, **params) -> Timam:
     keras.utils.set_random_seed(0)
-    towers = build_feature_towers(FeatureInputs((4, 5)), embedding_dim=dim, image_hidden="6")
-    return Timam(towers, Timam.Params(**params), 3)
+    sides = {
+        "image": vector_encoder("image", 4, hidden="6", embedding_dim=dim),
+        "text": vector_encoder("text", 5, embedding_dim=dim),
+    }
+    return Timam(Towers(sides), Timam.Params(**params), 3)
 
 
 def embeddings(n: int = 6, dim: int = 3):
@@ -281,13 +285,13 @@ def test_a_stage_that_freezes_bert_stops_its_dropout(tmp_path):
     stage = next(line for line in (ROOT / "flags/methods/timam.cfg").read_text().splitlines() if "frozen=" in line)
     bert = load_bert(str(write_hugging_face(tmp_path)))
     tokenizer = WordPieceTokenizer(bert.vocabulary)
-    options = {"image_size": (32, 32), "image_width": 0.25, "embedding_dim": 4, "lstm_units": 3}
-    towers = build_towers(tokenizer=tokenizer, bert=bert, bert_dropout=0.5, **options)
-    method = Timam(towers, Timam.Params(), 3)
+    images = picture_encoder((32, 32), image_width=0.25, embedding_dim=4)
+    texts = bert_encoder(bert, bert_dropout=0.5, embedding_dim=4, lstm_units=3)
+    method = Timam(Towers({"image": images, "text": texts}), Timam.Params(), 3)
     freezer, ids = Freezer(method), tokenizer(["a red circle", "square"])
-    text = towers.text_encoder
+    text = texts.models["text_encoder"]
     states = keras.Model(text.input, text.get_layer("bert_layer_1").output)
-    freezer.freeze(parse_stage(stage.removeprefix("--stage=")).frozen)
+    freezer.freeze(parse_stage(stage.removeprefix("--stage=")).groups())
     np.testing.assert_allclose(states(ids, training=True), states(ids), atol=1e-6)
     trained = {name for name, variable in method.named_variables().items() if variable.trainable}
     assert not [name for name in trained if name.startswith("text_encoder/bert_")]

@@ -45,8 +45,8 @@ def test_padding_changes_nothing(kind, units):
     np.testing.assert_allclose(encoder(wider).numpy(), encoder(IDS).numpy(), atol=1e-6)
 
 
-def test_zero_pad_compat_lets_padding_enter_the_maximum():
-    encoder = text_encoder(9, zero_pad_compat=True, **SMALL)
+def test_padding_enters_the_padded_maximum_enter_the_maximum():
+    encoder = text_encoder(9, pooling="max_padded", **SMALL)
     assert (pooled(encoder, IDS)[1:] >= 0).all()
     exact = text_encoder(9, **SMALL)
     exact.set_weights(encoder.get_weights())
@@ -92,7 +92,7 @@ def test_half_precision_embeds_in_float32():
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"pooling": "min"}, "choose one of max, mean, max_mean, last"),
+        ({"pooling": "min"}, "choose one of max, max_padded, mean, max_mean, last"),
         ({"pooling": "last", "lstm_units": 0}, "'last' takes the states of an LSTM"),
         ({"word_vectors": np.zeros((8, 5))}, r"shape \(8, 5\).* 9 ids"),
     ],

@@ -1,4 +1,4 @@
-"""The towers: composition, names, and saving each alone."""
+"""The encoders of pictures and sentences: composition, names, and saving each alone."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.tiny import CAPTIONS, tiny_towers
+from tests.models.tiny import CAPTIONS, tiny_towers, tokenizer
+from tests.models.tiny_bert import tiny_bert
+from xmkeras.models.towers import bert_encoder
+
+NOISE = {"dropout": 0.1, "word_dropout": 0.1, "image_dropout": 0.1}
 
 
 @pytest.fixture(scope="module")
 def towers():
-    built = tiny_towers(dropout=0.1, word_dropout=0.1, image_dropout=0.1)
+    built = tiny_towers(**NOISE)
     for _ in range(3):  # The inference outputs of an untrained MobileNet vanish.
-        built.encode_image(pixels(8), training=True)
+        built.encode("image", {"image": pixels(8)}, training=True)
     return built
 
 
@@ -23,18 +27,24 @@ def pixels(n: int) -> np.ndarray:
 
 
 def test_a_tower_is_the_composition_of_its_parts(towers):
-    features = towers.image_backbone(pixels(3))
-    np.testing.assert_allclose(towers.encode_image(pixels(3)), towers.encode_features(features), atol=1e-5)
-    texts = tf.constant(CAPTIONS)
-    ids = towers.tokenizer(texts)
-    np.testing.assert_allclose(towers.encode_text(texts), towers.encode_text_ids(ids), atol=1e-6)
-    assert towers.encode_text(texts).shape == (4, 8)
+    backbone, head = (towers.named_parts[name] for name in ("image_backbone", "image_head"))
+    features = backbone(pixels(3))
+    whole = towers.encode("image", {"image": pixels(3)})
+    np.testing.assert_allclose(whole["image"], head(features), atol=1e-5)
+    np.testing.assert_allclose(whole["image"], towers.encode("image", {"image_features": features})["image"], atol=1e-5)
+    ids = tokenizer()(tf.constant(CAPTIONS))
+    texts = towers.encode("text", {"text": ids})["text"]
+    np.testing.assert_allclose(texts, towers.named_parts["text_encoder"](ids), atol=1e-6)
+    assert texts.shape == (4, 8)
 
 
 def test_training_reaches_the_noise(towers):
-    assert (towers.encode_image(pixels(4), training=True) != towers.encode_image(pixels(4))).numpy().any()
-    assert towers.image is towers.image
-    assert (towers.image_size, towers.embedding_dim) == ((32, 32), 8)
+    images, texts = {"image": pixels(4)}, {"text": tokenizer()(tf.constant(CAPTIONS))}
+    for side, batch in (("image", images), ("text", texts)):
+        trained = towers.encode(side, batch, training=True)[side]
+        assert (trained != towers.encode(side, batch)[side]).numpy().any()
+    assert towers.sides["image"].takes["image"].shape == (None, 32, 32, 3)
+    assert towers.embedding_dim == 8
 
 
 def test_names_are_unique_and_equal_in_every_build(towers):
@@ -43,7 +53,7 @@ def test_names_are_unique_and_equal_in_every_build(towers):
 
     first = names(towers)
     assert len(set(first)) == len(first)
-    assert names(tiny_towers(dropout=0.1, word_dropout=0.1, image_dropout=0.1)) == first
+    assert names(tiny_towers(**NOISE)) == first
     assert {name.split("/")[0] for name in first} == {"image_backbone", "image_head", "text_encoder"}
 
 
@@ -57,15 +67,31 @@ def test_equal_seeds_build_equal_towers():
 
 
 def test_the_image_tower_saves_alone(towers, tmp_path):
-    towers.image.save(tmp_path / "image.keras")
+    images = towers.sides["image"].as_model("image_tower")
+    images.save(tmp_path / "image.keras")
     again = keras.models.load_model(tmp_path / "image.keras")
-    expected = towers.encode_image(pixels(3)).numpy()
+    expected = towers.encode("image", {"image": pixels(3)})["image"].numpy()
     assert expected.std() > 1e-3
     np.testing.assert_allclose(again(pixels(3)).numpy(), expected, atol=1e-6)
 
 
-def test_the_text_tower_saves_alone_with_its_vocabulary(towers, tmp_path):
-    towers.text.save(tmp_path / "text.keras")
+def test_the_text_tower_saves_alone(towers, tmp_path):
+    towers.sides["text"].as_model("text_tower").save(tmp_path / "text.keras")
     again = keras.models.load_model(tmp_path / "text.keras")
-    texts = tf.constant([*CAPTIONS, "an unknown word", ""])
-    np.testing.assert_allclose(again(texts).numpy(), towers.encode_text(texts).numpy(), atol=1e-6)
+    ids = tokenizer()(tf.constant([*CAPTIONS, "an unknown word", ""]))
+    np.testing.assert_allclose(again(ids), towers.encode("text", {"text": ids})["text"], atol=1e-6)
+
+
+def test_berts_tokens_enter_behind_it():
+    encoder = bert_encoder(tiny_bert(), embedding_dim=5, lstm_units=6)
+    ids = np.array([[2, 5, 7, 16, 3, 0], [2, 9, 3, 0, 0, 0]], np.int32)
+    tokens = encoder.parts[0]({"text": ids})
+    assert tokens["text_tokens"].shape == (2, 4, 32)
+    np.testing.assert_array_equal(tokens["text_mask"], [[True, True, True, False], [True, False, False, False]])
+    np.testing.assert_allclose(encoder(tokens)[""], encoder({"text": ids})[""], atol=1e-6)
+    assert set(encoder.models) == {"text_encoder"}
+
+
+def test_a_bert_whose_words_are_dropped_is_one_part():
+    encoder = bert_encoder(tiny_bert(), embedding_dim=5, lstm_units=6, word_dropout=0.1)
+    assert [part.takes for part in encoder.parts] == [("text",)]

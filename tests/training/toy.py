@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from xmkeras.layers import Dropout
 from xmkeras.method import Batch, Losses, Method, Outputs, Phase
-from xmkeras.models.towers import Towers
+from xmkeras.models.encoder import Encoder, Part, Towers
 
 
 def towers(dim: int = 3, *, norm: bool = False, dropout: float = 0.0) -> Towers:
@@ -22,12 +22,12 @@ def towers(dim: int = 3, *, norm: bool = False, dropout: float = 0.0) -> Towers:
     x = keras.layers.BatchNormalization(name="norm")(x) if norm else x
     x = Dropout(dropout, seed=1, name="dropout")(x) if dropout else x
     feature, ids = keras.Input((4,), name="feature"), keras.Input((5,), name="ids")
-    return Towers(
-        image_backbone=keras.Model(image, x, name="image_backbone"),
-        image_head=keras.Model(feature, keras.layers.Dense(dim, name="out")(feature), name="image_head"),
-        text_encoder=keras.Model(ids, keras.layers.Dense(dim, name="out")(ids), name="text_encoder"),
-        tokenizer=keras.layers.Identity(name="tokenizer"),
-    )
+    backbone = keras.Model(image, x, name="image_backbone")
+    head = keras.Model(feature, keras.layers.Dense(dim, name="out")(feature), name="image_head")
+    text = keras.Model(ids, keras.layers.Dense(dim, name="out")(ids), name="text_encoder")
+    features = ("image_features",)
+    images = Encoder.chain(Part(backbone, ("image",), features), Part(head, features))
+    return Towers({"image": images, "text": Encoder.chain(Part(text, ("text",)))})
 
 
 class Distance(Method):

@@ -90,7 +90,7 @@ class Encoder:
         last = self.parts[-1]
         first, *others = last.model.outputs
         outputs = [layer(first), *others]
-        model = keras.Model(last.model.inputs, outputs if others else outputs[0], name=last.model.name)
+        model = keras.Model(last.model.input, outputs if others else outputs[0], name=last.model.name)
         return Encoder((*self.parts[:-1], dataclasses.replace(last, model=model)), {**self.models, model.name: model})
 
     def as_model(self, name: str) -> keras.Model:

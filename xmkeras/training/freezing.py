@@ -1,14 +1,13 @@
-"""Freezes parts of a method for a stage, by patterns on the names of its variables."""
+"""Freezes parts of a method for a stage, by the groups of its variables."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import keras
 
-from xmkeras.errors import UserError
 from xmkeras.method import Method
+from xmkeras.training.groups import Group, check_patterns, group_of
 
 
 class Freezer:
@@ -26,28 +25,23 @@ class Freezer:
             layers = part._flatten_layers(include_self=True, recursive=True)
             self._layers.extend((layer, layer.trainable) for layer in layers)
 
-    def freeze(self, patterns: Sequence[str]) -> None:
-        """Makes the variables whose whole name matches a pattern untrainable, and all others as they were built.
+    def freeze(self, groups: Sequence[Group]) -> None:
+        """Makes the variables of frozen groups untrainable, and all others as they were built.
 
         A layer with all of its variables frozen is frozen itself, so that its batch norm keeps its statistics.
 
+        Args:
+            groups: ordered; the first whose pattern matches the whole name of a variable decides.
+
         Raises:
-            UserError: a pattern matches no variable.
+            UserError: a pattern of a frozen group matches no variable.
         """
-        for pattern in patterns:
-            if not any(re.fullmatch(pattern, name) for name in self._names):
-                raise UserError(
-                    f"frozen={pattern} matches no variable; their names are like {', '.join(list(self._names)[:3])}."
-                )
+        check_patterns((group.pattern for group in groups if group.frozen), self._names)
         for layer, trainable in self._layers:
             layer.trainable = trainable
         for name, variable in self._names.items():
             variable.trainable = self._trainable[name]
-        frozen = {
-            id(variable)
-            for name, variable in self._names.items()
-            if any(re.fullmatch(pattern, name) for pattern in patterns)
-        }
+        frozen = {id(variable) for name, variable in self._names.items() if group_of(name, groups).frozen}
         for layer, _ in self._layers:
             if layer.variables and all(id(variable) in frozen for variable in layer.variables):
                 layer.trainable = False

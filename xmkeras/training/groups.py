@@ -27,7 +27,7 @@ class Group:
         multiple: full rate of the group as a multiple of the run's, used when `learning_rate` is None.
         weight_decay: decoupled decay, >= 0.
         momentum: of SGD, 0..1.
-        frozen: the variables are not trained.
+        frozen: the variables are not trained; see `xmkeras.training.freezing.Freezer`.
     """
 
     pattern: str
@@ -40,6 +40,11 @@ class Group:
 
     def matches(self, name: str) -> bool:
         return re.fullmatch(self.pattern, name) is not None
+
+
+def group_of(name: str, groups: Iterable[Group]) -> Group:
+    """The first group that matches the name of a variable, else one that leaves everything to the run."""
+    return next((group for group in groups if group.matches(name)), Group(".*"))
 
 
 @dataclasses.dataclass(frozen=True)

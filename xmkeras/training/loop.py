@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -16,9 +17,10 @@ from absl import logging
 
 from xmkeras.config import TrainConfig
 from xmkeras.errors import UserError
-from xmkeras.method import Batch, Method
+from xmkeras.method import Batch, Clock, Method
 from xmkeras.training.checkpoints import Checkpoint, Checkpoints, restore
 from xmkeras.training.ema import MovingAverage
+from xmkeras.training.finite import FiniteCheck, Taken, scalars
 from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.monitor import Monitor
@@ -81,6 +83,7 @@ class Trainer:
         checkpoints: where the state is kept.
         monitor: where numbers are shown.
         describe_rows: names rows in messages.
+        lower_is_better: whether the best value of a metric, by its name, is the least one.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Trainer:
         checkpoints: Checkpoints,
         monitor: Monitor,
         describe_rows: Callable[[np.ndarray], str],
+        lower_is_better: Callable[[str], bool] = lambda name: False,
     ):
         self.method = method
         self.spans = plan(stages, steps_per_epoch)
@@ -107,7 +111,8 @@ class Trainer:
         self._strategy = strategy
         self._checkpoints = checkpoints
         self._monitor = monitor
-        self._describe_rows = describe_rows
+        self._finite = FiniteCheck(checkpoints, describe_rows)
+        self._sign = -1.0 if lower_is_better(options.best_metric) else 1.0
         self._eval_every = options.eval_every or steps_per_epoch
         self._save_every = options.save_every or self._eval_every
         with strategy.scope():
@@ -115,19 +120,19 @@ class Trainer:
             self._average = MovingAverage(variables, options.ema) if options.ema else None
             self._loss_scale = LossScale() if options.precision == "mixed_float16" else None
         self._freezer = Freezer(method)
+        self._groups = [parse_group(text) for text in options.group]
         self.step = 0
-        self._best_value, self._waited = -math.inf, 0
+        self._best_gain, self._waited = -math.inf, 0
         self._best_step: int | None = None
         self._bad_rows: list[int] = []
         self._restored: Checkpoint | None = None
-        self._unchecked: list[tuple[int, dict[str, tf.Tensor], Any]] = []
         self._interrupted = threading.Event()
 
     def run(self) -> Result:
         """Trains to the end, to an early stop, or to Ctrl-C; everything needed to go on is on disk afterwards.
 
         Raises:
-            UserError: a loss is not finite, too many rows are broken, or the disk is full.
+            UserError: a loss or gradient is not finite, too many rows are broken, or the disk is full.
         """
         self._restored = self._checkpoints.latest()
         if self._restored is not None:
@@ -144,7 +149,7 @@ class Trainer:
 
     def _run_stage(self, span: Span) -> str:
         """Trains one stage to its end; returns why the run ends inside it, or ""."""
-        self._freezer.freeze(span.stage.frozen)
+        self._freezer.freeze(span.stage.groups(self._groups))
         schedule = self._schedule(span)
         with self._strategy.scope():
             optimizers = self._build_optimizers(span.stage)
@@ -156,7 +161,7 @@ class Trainer:
             clip_norm=self.options.clip_norm,
             average=self._average,
             loss_scale=self._loss_scale,
-            jit_images=self.options.jit_compile == "on"
+            jit=self.options.jit_compile == "on"
             or (self.options.jit_compile == "auto" and is_gpu(self._strategy)),
         )
         batches = self._batches_of(span.stage, self._bad_rows)
@@ -166,22 +171,25 @@ class Trainer:
             batch = next(iterator)
             for optimizer in optimizers.values():
                 optimizer.set_rate(schedule.rate(self.step - span.first))
-            self.method.set_progress(self.step / self.total_steps)
+            self.method.start_step(Clock(self.step, self.steps_per_epoch, self.total_steps))
             results = train_step(batch, self.step)
+            names = train_step.gradient_names(self.step)
             self.step += 1
             self._bad_rows = batches.bad_rows
-            self._unchecked.append((self.step, results, batch["row"]))
+            rows = self._strategy.experimental_local_results(batch["row"])
+            self._finite.add(Taken(self.step, results, names, rows))
 
             last = self.step == span.end
             evaluates = self._evaluate is not None and (self.step % self._eval_every == 0 or last)
-            saves = evaluates or last or self.step % self._save_every == 0 or self._interrupted.is_set()
+            saves = evaluates or last or self.step % self._save_every == 0
             if saves or self.step % self.options.log_every == 0 or self.step == 1:
-                self._log(optimizers)
+                self._log(results, optimizers)
             if evaluates:
                 self._measure(schedule)
-            if saves:
+            interrupted = self._interrupted.is_set()
+            if saves or interrupted:
                 self._save(span, optimizers, schedule)
-            if self._interrupted.is_set():
+            if interrupted:
                 return "interrupted"
             if self.options.patience and self._waited >= self.options.patience:
                 return "stopped early"
@@ -230,7 +238,7 @@ class Trainer:
         return {
             phase.name: GroupedOptimizer(
                 {name: variable for name, variable in named.items() if re.fullmatch(phase.variables, name)},
-                [parse_group(text) for text in self.options.group],
+                self._groups,
                 defaults,
                 name=phase.name,
                 known=named,
@@ -243,50 +251,30 @@ class Trainer:
             return dataset
         return self._strategy.experimental_distribute_dataset(dataset)
 
-    def _log(self, optimizers: Mapping[str, GroupedOptimizer]) -> None:
-        """Checks every step since the last log for NaN and shows the last one."""
-        for step, results, rows in self._unchecked:
-            if not np.isfinite(float(results["loss"])):
-                raise UserError(self._explain_nan(step, results, rows))
-        step, results, _ = self._unchecked[-1]
-        self._unchecked.clear()
-        scalars = {name: float(value) for name, value in results.items() if name != "finite_rows"}
+    def _log(self, results: dict[str, tf.Tensor], optimizers: Mapping[str, GroupedOptimizer]) -> None:
+        """Shows the numbers of the last step, if all steps until then were finite."""
+        self._finite.check()
+        numbers = scalars(results)
         for optimizer in optimizers.values():
-            scalars |= {f"rate/{name}": rate for name, rate in optimizer.rates().items()}
-        self._monitor.log(step, scalars)
-        if warning := self.method.warning(step, scalars):
+            numbers |= {f"rate/{name}": rate for name, rate in optimizer.rates().items()}
+        self._monitor.log(self.step, numbers)
+        if warning := self.method.warning(self.step, numbers):
             self._monitor.note(warning)
-
-    def _explain_nan(self, step: int, results: dict[str, tf.Tensor], rows: Any) -> str:
-        terms = [name for name, value in results.items() if value.shape.rank == 0 and not np.isfinite(float(value))]
-        local = self._strategy.experimental_local_results(rows)
-        numbers = np.concatenate([part.numpy() for part in local])
-        finite = results["finite_rows"].numpy()
-        culprits = numbers[~finite] if not finite.all() else numbers
-        saved = self._checkpoints.latest()
-        last = f"the last checkpoint, of step {saved.step}, is whole" if saved else "no checkpoint was written before"
-        return (
-            f"Step {step}: {', '.join(terms)} is not a finite number, with rows {self._describe_rows(culprits)}; "
-            f"{last}. Look at those rows, or lower --learning_rate, or set --clip_norm=1."
-        )
 
     def _measure(self, schedule: Schedule) -> None:
         assert self._evaluate is not None
-        if self._average is None:
+        with self._average.averaged() if self._average is not None else contextlib.nullcontext():
             metrics = self._evaluate(self.step)
-        else:
-            with self._average.averaged():
-                metrics = self._evaluate(self.step)
         self._monitor.log_metrics(self.step, metrics)
         if self.options.best_metric not in metrics:
             raise UserError(
                 f"--best_metric={self.options.best_metric} is not measured; choose one of {', '.join(metrics)}."
             )
-        value = metrics[self.options.best_metric]
-        schedule.observe(value)
+        gain = self._sign * metrics[self.options.best_metric]
+        schedule.observe(gain)
         self._waited += 1
-        if value > self._best_value:
-            self._best_value, self._best_step, self._waited = value, self.step, 0
+        if gain > self._best_gain:
+            self._best_gain, self._best_step, self._waited = gain, self.step, 0
 
     def _tensors(self, optimizers: Mapping[str, GroupedOptimizer]) -> dict[str, Any]:
         """Every variable that decides the next step, by name."""
@@ -300,11 +288,12 @@ class Trainer:
         return named
 
     def _save(self, span: Span, optimizers: Mapping[str, GroupedOptimizer], schedule: Schedule) -> None:
+        self._finite.check()
         state = {
             "stage": span.number,
             "num_labels": self.method.num_labels,
             "schedule": schedule.state(),
-            "best_value": self._best_value if self._best_step is not None else None,
+            "best_value": self._sign * self._best_gain if self._best_step is not None else None,
             "best_step": self._best_step,
             "waited": self._waited,
             "bad_rows": [int(row) for row in self._bad_rows],
@@ -315,7 +304,7 @@ class Trainer:
         state = checkpoint.state
         self.step = checkpoint.step
         self._best_step, self._waited = state["best_step"], state["waited"]
-        self._best_value = -math.inf if state["best_value"] is None else state["best_value"]
+        self._best_gain = -math.inf if state["best_value"] is None else self._sign * state["best_value"]
         self._bad_rows = state["bad_rows"]
         self._monitor.rewind(self.step)
 
@@ -335,7 +324,7 @@ class Trainer:
         self._restored = None
 
     def _result(self, ending: str) -> Result:
-        return Result(ending, self.step, self._best_step, self._best_value)
+        return Result(ending, self.step, self._best_step, self._sign * self._best_gain)
 
 
 class _InterruptFlag:

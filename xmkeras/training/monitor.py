@@ -17,6 +17,11 @@ from xmkeras.training.progress import Progress
 _NO_TERM = re.compile(r".*/.*|.*_norm")
 
 
+def is_loss(name: str) -> bool:
+    """Whether a number of a training step is the loss or one of its terms, by its name."""
+    return not _NO_TERM.fullmatch(name)
+
+
 class Monitor:
     """Shows and records the numbers of a run; a context manager.
 
@@ -63,7 +68,7 @@ class Monitor:
             numbers: `loss`, its terms, and others, whose names hold a slash (`rate/adam`) or end in `_norm`.
         """
         self._record(step, numbers)
-        self._progress.show(step, {name: n for name, n in numbers.items() if not _NO_TERM.fullmatch(name)})
+        self._progress.show(step, {name: n for name, n in numbers.items() if is_loss(name)})
 
     def log_metrics(self, step: int, metrics: Mapping[str, float], split: str = "validation") -> None:
         """Records the metrics of an evaluation as `<split>/<name>`."""

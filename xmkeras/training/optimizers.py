@@ -1,7 +1,6 @@
 """Trains each variable with the optimizer, rate and weight decay of its group.
 
-This one mechanism serves stages that freeze a tower, embeddings at ten times the rate, and SGD for images
-beside Adam for texts.
+This one mechanism serves embeddings at ten times the rate, and SGD for images beside Adam for texts.
 
 Weight decay is decoupled as in Keras (AdamW, Loshchilov and Hutter): `w -= rate * decay * w`, apart from the
 gradient step. The L2 term of the CMPM and TIMAM releases is part of their loss instead, so Adam divides it by
@@ -21,7 +20,7 @@ import tensorflow as tf
 
 from xmkeras.errors import UserError
 from xmkeras.training.fused_adam import FusedAdam
-from xmkeras.training.groups import OPTIMIZERS, Group, check_patterns
+from xmkeras.training.groups import OPTIMIZERS, Group, check_patterns, group_of
 
 _SLOTS = {"adam": ("momentum", "velocity"), "sgd": ("momentum",)}
 
@@ -77,7 +76,7 @@ class GroupedOptimizer:
 
     Args:
         variables: all variables by name, those of frozen layers included so that patterns may name them; the
-            ones that are not trainable are left alone.
+            ones that are not trainable are left alone, and frozen groups say nothing here.
         groups: ordered; the first whose pattern matches the whole name of a variable decides.
         defaults: for what no group says.
         name: first part of the names in `variables`; a method of several phases has an optimizer for each.
@@ -117,9 +116,9 @@ class GroupedOptimizer:
 
     def _setting(self, name: str, variable: keras.Variable) -> _Setting | None:
         defaults = self._defaults
-        group = next((group for group in self._groups if group.matches(name)), Group(".*"))
-        if group.frozen or not variable.trainable:
+        if not variable.trainable:
             return None
+        group = group_of(name, self._groups)
         kind = "sgd" if (group.optimizer or defaults.optimizer) == "sgd" else "adam"
         decay = defaults.weight_decay if group.weight_decay is None else group.weight_decay
         momentum = defaults.momentum if group.momentum is None else group.momentum

@@ -1,18 +1,21 @@
-"""One training step: embed, gather the global batch, losses, gradients, update."""
+"""One training step: embed, gather the global batch, losses, gradients, update unless one is not finite."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from xmkeras.method import Batch, Method, Phase
+from xmkeras.method import Batch, Encode, Method, Phase
 from xmkeras.training import strategy as replicas
 from xmkeras.training.ema import MovingAverage
 from xmkeras.training.optimizers import GroupedOptimizer
 
 _GLOBAL_KEYS = ("label", "image_id", "row")
+
+Tensors = dict[str, tf.Tensor]
 
 
 class LossScale:
@@ -28,7 +31,7 @@ class LossScale:
         return {"loss_scale/scale": self.scale, "loss_scale/finite_steps": self.finite_steps}
 
     def update(self, finite: tf.Tensor) -> None:
-        """Adapts the scale to whether the last gradients were finite; called outside of `strategy.run`."""
+        """Adapts the scale to whether the last step was finite; called outside of `strategy.run`."""
         count = tf.where(finite, self.finite_steps + 1, 0)
         grow = count >= self._patience
         factor = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
@@ -42,6 +45,11 @@ class TrainStep:
     Losses see the batch of all replicas. Keras optimizers sum gradients over replicas while every replica computes
     the loss of the whole batch, so each replica's loss is divided by their number.
 
+    A phase whose loss or gradient is not finite updates nothing: no weight, slot or counter. In a step with such a
+    phase, all that a forward pass writes (statistics of batch norm, random states, means) is put back and the moving
+    average stays; phases of the step that were finite keep their update. Of a method of one phase, such a step leaves
+    every variable as it was, but for the loss scale.
+
     Args:
         method: what is trained.
         optimizers: one a phase, by the phase's name.
@@ -49,7 +57,7 @@ class TrainStep:
         clip_norm: the gradient over all variables of a phase is scaled down to this norm; 0 is off.
         average: moving average of the weights, updated after every step.
         loss_scale: only for float16.
-        jit_images: compile the image tower with XLA.
+        jit: compile each side whose entries have one shape in all rows with XLA.
     """
 
     def __init__(
@@ -61,7 +69,7 @@ class TrainStep:
         clip_norm: float = 0.0,
         average: MovingAverage | None = None,
         loss_scale: LossScale | None = None,
-        jit_images: bool = False,
+        jit: bool = False,
     ):
         self._method = method
         self._optimizers = optimizers
@@ -69,107 +77,142 @@ class TrainStep:
         self._clip_norm = clip_norm
         self._average = average
         self._loss_scale = loss_scale
-        self._embed_images = method.embed_images
-        if jit_images:
-            self._embed_images = tf.function(method.embed_images, jit_compile=True)
+        self._encode = _compiled_encode(method) if jit else None
         self._phases = method.phases()
         self._compiled: dict[tuple[str, ...], Any] = {}
+        self._gradients: dict[tuple[str, ...], list[str]] = {}
+        trained = {name for optimizer in optimizers.values() for name in optimizer.trainable}
+        named = method.named_variables()
+        self._untrained = [variable.value for name, variable in named.items() if name not in trained]
 
-    def __call__(self, batch: Batch, step: int) -> dict[str, tf.Tensor]:
+    def __call__(self, batch: Batch, step: int) -> Tensors:
         """Updates the variables with one global batch and returns what the monitor shows.
 
         Returns:
             Scalars: each loss term, `loss` (their sum over the phases), `gradient_norm`, the gauges of the method,
-            `image_norm` and `text_norm` (mean length of the embeddings); and `finite_rows`, (B,) bool, whether the
-            embeddings of a row are finite.
+            `<side>_norm` of each side (mean length of the embeddings), and `scale/loss`, the loss scale, if there is
+            one. Beside them `finite_rows`, (B,) bool, whether all outputs of a row are finite, and `finite_gradients`,
+            bool, one for each of `gradient_names`.
         """
-        active = tuple(phase for phase in self._phases if step % phase.every == 0)
-        key = tuple(phase.name for phase in active)
+        phases = self._active(step)
+        key = tuple(phase.name for phase in phases)
         if key not in self._compiled:
-            self._compiled[key] = tf.function(
-                lambda batch: self._step(batch, active), reduce_retracing=True, autograph=False
-            )
+            step_of = functools.partial(self._step, phases=phases)
+            self._compiled[key] = tf.function(step_of, reduce_retracing=True, autograph=False)
         return self._compiled[key](batch)
 
-    def _step(self, batch: Batch, phases: tuple[Phase, ...]) -> dict[str, tf.Tensor]:
+    def gradient_names(self, step: int) -> list[str]:
+        """The variables whose gradients a step that was taken has computed."""
+        return self._gradients[tuple(phase.name for phase in self._active(step))]
+
+    def _active(self, step: int) -> tuple[Phase, ...]:
+        return tuple(phase for phase in self._phases if step % phase.every == 0)
+
+    def _step(self, batch: Batch, phases: tuple[Phase, ...]) -> Tensors:
+        # Reading takes no copy: what is not written in this step, such as frozen weights, costs nothing here.
+        before = [tf.identity(variable) for variable in self._untrained]
         per_replica = self._strategy.run(self._replica_step, args=(batch, phases))
         # Every replica holds the same numbers: they are made of gathered or reduced tensors.
-        results = {name: self._strategy.experimental_local_results(v)[0] for name, v in per_replica.items()}
+        results = {name: replicas.first(self._strategy, value) for name, value in per_replica.items()}
+        finite = tf.reduce_all(tf.math.is_finite([results["loss"], results["gradient_norm"]]))
+        update = self._average.update if self._average is not None else lambda: None
+        tf.cond(finite, update, lambda: self._put_back(before))
         if self._loss_scale is not None:
-            self._loss_scale.update(tf.math.is_finite(results["gradient_norm"]))
-        if self._average is not None:
-            self._average.update()
+            results["scale/loss"] = tf.identity(self._loss_scale.scale)
+            self._loss_scale.update(finite)
         return results
 
-    def _replica_step(self, batch: Batch, phases: tuple[Phase, ...]) -> dict[str, tf.Tensor]:
+    def _put_back(self, values: list[tf.Tensor]) -> None:
+        for variable, value in zip(self._untrained, values, strict=True):
+            variable.assign(value)
+
+    def _replica_step(self, batch: Batch, phases: tuple[Phase, ...]) -> Tensors:
         heads = tuple(phase for phase in phases if phase.detached)
         towers = tuple(phase for phase in phases if not phase.detached) or heads[-1:]
-        results: dict[str, tf.Tensor] = {}
-        totals: list[tf.Tensor] = []
-        norms: list[tf.Tensor] = []
+        terms: list[Tensors] = []
+        squares: list[tuple[str, tf.Tensor]] = []
         for number, phase in enumerate(towers):
+            with tf.GradientTape() as tape:
+                outputs, whole = self._embed(batch)
             before = tuple(head for head in heads if head is not phase) if number == 0 else ()
-            outputs, whole = self._update(batch, phase, before, results, totals, norms)
-        results["loss"] = tf.add_n(totals)
-        results["gradient_norm"] = tf.linalg.global_norm(norms)
+            for one, own in (*((head, tf.GradientTape()) for head in before), (phase, tape)):
+                losses, of_gradient = self._minimise(one, own, outputs, whole)
+                terms.append(losses)
+                squares += of_gradient.items()
+        self._gradients[tuple(phase.name for phase in phases)] = [name for name, _ in squares]
+        halves = tf.stack([half for _, half in squares])
         gauges = self._method.gauges(outputs, whole)
-        results.update({name: tf.cast(value, tf.float32) for name, value in gauges.items()})
-        rows_finite = []
-        for side in ("image", "text"):
-            results[f"{side}_norm"] = tf.reduce_mean(tf.norm(outputs[side], axis=-1))
-            rows_finite.append(tf.reduce_all(tf.math.is_finite(outputs[side]), axis=-1))
-        results["finite_rows"] = tf.logical_and(*rows_finite)
-        return results
+        return {
+            **{name: value for losses in terms for name, value in losses.items()},
+            "loss": tf.add_n([value for losses in terms for value in losses.values()]),
+            "gradient_norm": tf.sqrt(2.0 * tf.reduce_sum(halves)),
+            "finite_gradients": tf.math.is_finite(halves),
+            **{name: tf.cast(value, tf.float32) for name, value in gauges.items()},
+            **{f"{side}_norm": _mean_length(outputs, side) for side in self._method.towers.sides},
+            "finite_rows": _finite_rows(outputs),
+        }
 
-    def _update(
-        self,
-        batch: Batch,
-        phase: Phase,
-        before: tuple[Phase, ...],
-        results: dict[str, tf.Tensor],
-        totals: list[tf.Tensor],
-        norms: list[tf.Tensor],
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Embeds the batch, then runs the detached phases `before` and `phase`; returns embeddings and batch, gathered.
-
-        Adds loss terms to `results`, and their sum and the gradient's norm of each phase to `totals` and `norms`.
-        """
-        with tf.GradientTape() as tape:
-            outputs = self._method.outputs(batch, training=True, embed_images=self._embed_images)
-            outputs = replicas.gather(outputs)
-            whole = replicas.gather({name: batch[name] for name in _GLOBAL_KEYS})
-        for one, own in (*((head, tf.GradientTape()) for head in before), (phase, tape)):
-            losses, norm = self._minimise(one, own, outputs, whole)
-            results.update(losses)
-            totals.append(tf.add_n(list(losses.values())))
-            norms.append(norm)
-        return outputs, whole
+    def _embed(self, batch: Batch) -> tuple[Tensors, Tensors]:
+        """The outputs of all replicas, and what losses may need of their batch."""
+        outputs = self._method.outputs(batch, training=True, encode=self._encode)
+        needed = (*_GLOBAL_KEYS, *self._method.gathered)
+        return replicas.gather(outputs), replicas.gather({name: batch[name] for name in needed})
 
     def _minimise(
-        self, phase: Phase, tape: tf.GradientTape, outputs: dict[str, tf.Tensor], whole: dict[str, tf.Tensor]
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """One update of a phase's variables; the losses and the norm of their gradient."""
+        self, phase: Phase, tape: tf.GradientTape, outputs: Tensors, whole: Tensors
+    ) -> tuple[Tensors, Tensors]:
+        """One update of a phase's variables; the losses, and half the square of each gradient's length."""
         optimizer = self._optimizers[phase.name]
         with tape:
             losses = {name: tf.cast(value, tf.float32) for name, value in phase.losses(outputs, whole).items()}
             total = tf.add_n(list(losses.values())) / replicas.replicas_in_context()
-            if self._loss_scale is not None:
-                total *= self._loss_scale.scale
-        gradients = tape.gradient(total, {name: variable.value for name, variable in optimizer.trainable.items()})
-        gradients, norm = self._normalise(optimizer.check(gradients))
-        optimizer.apply(gradients)
-        return losses, norm
-
-    def _normalise(self, gradients: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Unscales and clips by the norm of the whole batch's gradient, of which each replica holds a share."""
-        names, values = list(gradients), [tf.convert_to_tensor(value) for value in gradients.values()]
+            scaled = total if self._loss_scale is None else total * self._loss_scale.scale
+        found = tape.gradient(scaled, {name: variable.value for name, variable in optimizer.trainable.items()})
+        gradients = optimizer.check(found)
         if self._loss_scale is not None:
-            values = [value / self._loss_scale.scale for value in values]
-        sums = replicas.sum_over_replicas(values)
-        norm = tf.linalg.global_norm(sums)
-        if self._loss_scale is not None:
-            # A float16 overflow costs its own step only; in every other type a NaN has to stop the run.
-            values = [tf.where(tf.math.is_finite(norm), value, tf.zeros_like(value)) for value in values]
+            gradients = {name: gradient / self._loss_scale.scale for name, gradient in gradients.items()}
+        # Of the whole batch's gradient each replica holds a share.
+        sums = replicas.sum_over_replicas(list(gradients.values()))
+        halves = [tf.nn.l2_loss(gradient) for gradient in sums]
+        norm = tf.sqrt(2.0 * tf.add_n(halves))
         if self._clip_norm:
-            values = [value * tf.minimum(1.0, self._clip_norm / tf.maximum(norm, 1e-12)) for value in values]
-        return dict(zip(names, values, strict=True)), norm
+            share = tf.minimum(1.0, self._clip_norm / tf.maximum(norm, 1e-12))
+            gradients = {name: gradient * share for name, gradient in gradients.items()}
+        finite = tf.reduce_all(tf.math.is_finite([total, norm]))
+        replicas.run_if(finite, optimizer.apply, gradients)
+        return losses, dict(zip(gradients, halves, strict=True))
+
+
+def _compiled_encode(method: Method) -> Encode:
+    """`Towers.encode` with XLA for the sides whose entries have one shape in all rows.
+
+    XLA compiles anew for each shape: a side of sentences would be compiled for each length, and a function of the
+    whole batch takes the pictures with it.
+    """
+    sides = method.towers.sides
+    compiled = {
+        side: tf.function(functools.partial(method.towers.encode, side), jit_compile=True, autograph=False)
+        for side in sides
+    }
+
+    def encode(side: str, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
+        entries = sides[side].entries(batch)
+        inputs = next(part.model.inputs for part in sides[side].parts if part.takes == tuple(entries))
+        fixed = all(None not in entry.shape[1:] for entry in inputs)
+        return compiled[side](entries, training) if fixed else method.towers.encode(side, entries, training)
+
+    return encode
+
+
+def _mean_length(outputs: Tensors, side: str) -> tf.Tensor:
+    """Mean length of a side's embeddings, of many vectors an item over those that are there."""
+    lengths = tf.norm(outputs[side], axis=-1)
+    there = outputs.get(f"{side}/mask", tf.ones_like(lengths, tf.bool))
+    count = tf.reduce_sum(tf.cast(there, tf.float32))
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.where(there, lengths, 0.0)), count)
+
+
+def _finite_rows(outputs: Tensors) -> tf.Tensor:
+    """Whether all numbers of a row's outputs are finite, (B,)."""
+    flat = [tf.reshape(value, (tf.shape(value)[0], -1)) for value in outputs.values() if value.dtype.is_floating]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value), axis=1) for value in flat], axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -17,14 +18,13 @@ def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
 
     Args:
         devices: `auto` (all visible GPUs, else the CPU), a number of GPUs, `cpu`, or `cpu:N` for N logical devices
-            on one CPU. Where TF_CONFIG names a cluster, its workers train together on what `devices` selects.
+            on one CPU.
 
     Raises:
-        UserError: more devices are asked for than exist, or the value is none of the above.
+        UserError: more devices are asked for than exist, the value is none of the above, or TF_CONFIG names several
+            workers.
     """
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster")
-    if cluster:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    _refuse_several_workers()
     kind, _, count = devices.partition(":")
     if kind == "cpu":
         return _logical_cpus(_positive(count, devices) if count or devices != "cpu" else 1)
@@ -40,6 +40,18 @@ def make_strategy(devices: str = "auto") -> tf.distribute.Strategy:
     if wanted <= 1:
         return tf.distribute.OneDeviceStrategy("/gpu:0") if wanted else tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in range(wanted)])
+
+
+def _refuse_several_workers() -> None:
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster") or {}
+    except (ValueError, AttributeError):
+        raise UserError("The environment variable TF_CONFIG is no JSON object; unset it.") from None
+    if sum(len(tasks) for tasks in cluster.values()) > 1:
+        raise UserError(
+            "TF_CONFIG names a cluster of several workers, which cannot train together yet; unset it and use the GPUs "
+            "of one machine, as --devices=auto does."
+        )
 
 
 def set_threads(intra_op_threads: int) -> None:
@@ -82,12 +94,37 @@ def replicas_in_context() -> int:
     return tf.distribute.get_replica_context().num_replicas_in_sync
 
 
+def first(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:
+    """The first replica's of what `strategy.run` gives back."""
+    return strategy.experimental_local_results(value)[0]
+
+
 def gather(values: dict[str, Any]) -> dict[str, Any]:
     """Concatenates each (b, ...) tensor over the replicas to (B, ...); gradients flow back to their replica."""
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return dict(values)
-    return {name: context.all_gather(value, axis=0) for name, value in values.items()}
+    return {name: _gather(context, value) for name, value in values.items()}
+
+
+def _gather(context: Any, value: Any) -> tf.Tensor:
+    if value.dtype != tf.bool:
+        return context.all_gather(value, axis=0)
+    # Masks travel as numbers: all_gather knows no bool.
+    return tf.cast(context.all_gather(tf.cast(value, tf.int32), axis=0), tf.bool)
+
+
+def run_if(condition: tf.Tensor, update: Callable[[Any], None], values: Any) -> None:
+    """Calls `update(values)` in each replica if `condition`, the same in all, holds; called inside `strategy.run`.
+
+    An update of mirrored variables cannot stand in a branch inside one replica: the replicas meet in it. So they meet
+    before the branch.
+    """
+
+    def branch(strategy: tf.distribute.Strategy, condition: Any, values: Any) -> None:
+        tf.cond(first(strategy, condition), lambda: strategy.run(update, args=(values,)), lambda: None)
+
+    tf.distribute.get_replica_context().merge_call(branch, args=(condition, values))
 
 
 def sum_over_replicas(tensors: list[tf.Tensor]) -> list[tf.Tensor]:

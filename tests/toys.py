@@ -1,0 +1,100 @@
+"""Toy methods for what no published method needs yet: images alone, and a score of pairs that is no cosine."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from xmkeras.method import Batch, Losses, Method, Outputs, Similarity, Tensor
+from xmkeras.models.encoder import Encoder, Part, Towers
+
+WORDS = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class NoParams:
+    """No options."""
+
+
+class ImagesOnly(Method):
+    """Images of one label are drawn together and all others apart: softmax over the cosines of the batch."""
+
+    Params = NoParams
+    sides: ClassVar[tuple[str, ...]] = ("image",)
+
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        labels = batch["label"]
+        itself = ops.eye(ops.shape(labels)[0])
+        alike = ops.cast(labels[:, None] == labels[None], "float32") * (1 - itself)
+        log_shares = ops.log_softmax(self.score(outputs) / 0.1 - 1e9 * itself, axis=1)
+        return {"contrastive": -ops.sum(alike * log_shares) / ops.maximum(ops.sum(alike), 1.0)}
+
+
+class PairScore(Method):
+    """How well an image fits a sentence: the mean over its words of the best region's cosine; hinge loss."""
+
+    Params = NoParams
+
+    @property
+    def similarity(self) -> Similarity:
+        return "pairs"
+
+    def score(self, outputs: Outputs) -> Tensor:
+        regions, words = (ops.normalize(outputs[side], axis=-1) for side in ("image", "text"))
+        best = ops.max(ops.einsum("ird,twd->itwr", regions, words), axis=-1)
+        there = ops.cast(outputs["text/mask"], "float32")
+        return ops.sum(best * there, axis=-1) / ops.maximum(ops.sum(there, axis=-1), 1.0)
+
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        scores, labels = self.score(outputs), batch["label"]
+        apart = ops.cast(labels[:, None] != labels[None], "float32")
+        right = ops.diagonal(scores)
+        hinge = lambda own: ops.mean(apart * ops.relu(0.2 + scores - own))  # noqa: E731
+        return {"hinge_i2t": hinge(right[:, None]), "hinge_t2i": hinge(right[None])}
+
+
+class Mask(keras.layers.Layer):
+    """Which ids (B, L) are words: bool (B, L)."""
+
+    def call(self, ids: Tensor) -> Tensor:
+        return ops.not_equal(ids, 0)
+
+
+def region_encoder(regions: int = 3, width: int = 6, dim: int = 5) -> Encoder:
+    """`image_regions` (B, regions, width) to embeddings (B, regions, dim)."""
+    inputs = keras.Input((regions, width), name="image_regions")
+    outputs = keras.layers.Dense(dim, name="out")(inputs)
+    return Encoder.chain(Part(keras.Model(inputs, outputs, name="image_head"), ("image_regions",)))
+
+
+def words_encoder(vocabulary_size: int = WORDS, dim: int = 5) -> Encoder:
+    """`text` (B, L), padded with 0, to embeddings (B, L, dim) and which of them are there."""
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    vectors = keras.layers.Embedding(vocabulary_size, dim, embeddings_initializer="glorot_uniform", name="words")(ids)
+    model = keras.Model(ids, [vectors, Mask(name="mask")(ids)], name="text_encoder")
+    return Encoder.chain(Part(model, ("text",), ("", "mask")))
+
+
+def pair_score(seed: int = 0) -> PairScore:
+    keras.utils.set_random_seed(seed)
+    return PairScore(Towers({"image": region_encoder(), "text": words_encoder()}), NoParams(), 4)
+
+
+def pair_batch(seed: int, size: int = 4, length: int = 4) -> dict[str, tf.Tensor]:
+    """`size` images of three regions with sentences of 1 to `length` words, each of its own label."""
+    generator = np.random.default_rng(seed)
+    there = np.arange(length) < generator.integers(1, length + 1, size)[:, None]
+    numbers = np.arange(size, dtype=np.int64)
+    batch = {
+        "image_regions": generator.normal(size=(size, 3, 6)).astype(np.float32),
+        "text": (generator.integers(1, WORDS, (size, length)) * there).astype(np.int32),
+        "label": numbers,
+        "image_id": numbers,
+        "row": numbers,
+    }
+    return {name: tf.constant(value) for name, value in batch.items()}
