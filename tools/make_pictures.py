@@ -45,10 +45,12 @@ def draw_search(run: pathlib.Path, path: pathlib.Path) -> None:
     """A row for each of the demo's sentences: the sentence, then the first images its exported model finds."""
     from xmkeras.serving.client import SearchModel
     from xmkeras.serving.galleries import open_gallery
+    from xmkeras.serving.queries import read_queries
     from xmkeras.serving.searching import find
 
-    gallery = open_gallery(SearchModel(str(run)), gallery="packed")
-    found = find(gallery, texts=SENTENCES, top=SHOWN)
+    model = SearchModel(str(run))
+    gallery = open_gallery(model, gallery="packed")
+    found = find(gallery, read_queries(model, text=SENTENCES), top=SHOWN)
     figure = new_figure(1.9 + 1.25 * SHOWN, 1.45 * len(found) + 0.3)
     rows, columns = len(found), SHOWN + 2  # the sentence is two cells wide
     for row, one in enumerate(found):

@@ -17,11 +17,12 @@ class SearchOptions:
 
     model: str = option("", "run directory, or SavedModel written by `python -m xmkeras.export`")
     images: str = option("", "folder of images to search, subfolders included")
-    gallery: str = option("", "search the gallery in the model instead: packed, or the name of its split")
+    gallery: str = option("", "search what is packed in the model instead: packed, or the name of its split")
+    find: str = option("images", "what of the packed gallery to search", ("images", "texts"))
     text: tuple[str, ...] = option((), "sentence to search for; repeatable")
     image: tuple[str, ...] = option((), "image file to search with; repeatable")
-    text_features: str = option("", "FILE[:ARRAY] of text vectors to search the packed images with, row by row")
-    image_features: str = option("", "FILE[:ARRAY] of image vectors to search the packed texts with, row by row")
+    text_features: tuple[str, ...] = option((), "FILE[:ARRAY] of text vectors to search with, row by row; repeatable")
+    image_features: tuple[str, ...] = option((), "FILE[:ARRAY] of image vectors to search with; repeatable")
     top: int = option(10, "results of each query")
     html: str = option("", "page of pictures to write")
     index: str = option("", "folder of the index of --images; empty: ~/.cache/xmkeras/index")
@@ -32,41 +33,30 @@ def main(argv: Sequence[str]) -> int:
     options: SearchOptions = flags.parse_options(argv, SearchOptions)
     if not options.model:
         raise UserError("Which model? Pass --model=DIR, a run that `python -m xmkeras.export` has exported.")
-    if options.text_features or options.image_features:
-        return _search_features(options)
-    asks = bool(options.text or options.image)
-    if not asks and not sys.stdin.isatty():
+    asked = {flag: getattr(options, flag) for flag in ("text", "image", "text_features", "image_features")}
+    if not any(asked.values()) and not sys.stdin.isatty():
         raise UserError('Search for what? Pass --text="a red heart" or --image=FILE.')
+    if options.html and options.find == "texts":
+        raise UserError("A page shows pictures, and --find=texts finds sentences; leave --html away.")
     quiet.import_tensorflow()
     from xmkeras.serving import galleries, searching
     from xmkeras.serving.client import SearchModel
+    from xmkeras.serving.queries import read_queries
 
     model = SearchModel(options.model)
-    gallery = galleries.open_gallery(model, images=options.images, gallery=options.gallery, cache=options.index)
-    if asks:
-        found = searching.find(gallery, texts=options.text, images=options.image, top=options.top)
+    queries = read_queries(model, **asked)
+    side = options.find.removesuffix("s")
+    gallery = galleries.open_gallery(
+        model, images=options.images, gallery=options.gallery, side=side, cache=options.index
+    )
+    if queries:
+        found = searching.find(gallery, queries, top=options.top)
         print("\n\n".join(map(searching.format_found, found)))
     else:
         found = searching.converse(gallery, top=options.top)
     if options.html:
         searching.write_page(options.html, found, gallery)
         print(f"Page: {options.html}")
-    return 0
-
-
-def _search_features(options: SearchOptions) -> int:
-    quiet.import_tensorflow()
-    from xmkeras.serving.client import SearchModel
-    from xmkeras.serving.feature_searching import find_features
-    from xmkeras.serving.searching import format_found
-
-    found = find_features(
-        SearchModel(options.model),
-        text_features=options.text_features,
-        image_features=options.image_features,
-        top=options.top,
-    )
-    print("\n\n".join(map(format_found, found)))
     return 0
 
 

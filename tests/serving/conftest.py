@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -15,9 +16,11 @@ from PIL import Image
 from tests.models.plain import plain_images
 from xmkeras.data import images
 from xmkeras.data.text import Tokenizer, Vocabulary
-from xmkeras.models.towers import Towers, build_towers
+from xmkeras.models.encoder import Towers
+from xmkeras.models.towers import picture_encoder, word_encoder
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.serving.client import SearchModel
+from xmkeras.serving.inputs import ImageBytes, Input, Sentences
 from xmkeras.serving.saved_model import export_saved_model
 
 SIZE = (32, 32)
@@ -50,11 +53,11 @@ class Exported:
         How a batch rounds depends on its size: a comparison to 1e-5 needs as many rows as the model was given.
         """
         batch = tf.stack([images.load(tf.constant(one), SIZE) for one in encoded])
-        return _unit(np.asarray(self.towers.encode_image(batch)))
+        return _unit(np.asarray(self.towers.encode("image", {"image": batch})["image"]))
 
     def text_vectors(self, texts: list[str]) -> np.ndarray:
         """Unit embeddings of sentences as the towers give them in evaluation, one row at a time."""
-        rows = [self.towers.encode_text_ids(self.towers.tokenizer(tf.constant([one]))) for one in texts]
+        rows = [self.towers.encode("text", {"text": tokenizer()(tf.constant([one]))})["text"] for one in texts]
         return _unit(np.concatenate(rows))
 
 
@@ -70,22 +73,37 @@ def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = (40, 50)) -> b
     return file.getvalue()
 
 
+def tokenizer() -> Tokenizer:
+    return Tokenizer(Vocabulary.build(CAPTIONS, min_count=1))
+
+
+def inputs(image_size: tuple[int, int] = SIZE, words: Tokenizer | None = None) -> dict[str, Input]:
+    return {"image": ImageBytes(image_size, MAX_PIXELS), "text": Sentences(words or tokenizer())}
+
+
 def small_towers(dim: int = DIM, seed: int = 0) -> Towers:
     """Towers whose batch norm knows a batch: untrained ones collapse to a point in inference mode."""
     keras.utils.set_random_seed(seed)
-    vocabulary = Vocabulary.build(CAPTIONS, min_count=1)
-    tokenizer = Tokenizer(vocabulary.words)
     with plain_images():
-        towers = build_towers(tokenizer=tokenizer, image_size=SIZE, embedding_dim=dim, word_dim=12, lstm_units=10)
+        pictures = picture_encoder(SIZE, embedding_dim=dim)
+    words = word_encoder(tokenizer().vocabulary_size, embedding_dim=dim, word_dim=12, lstm_units=10)
+    towers = Towers({"image": pictures, "text": words})
     norms = [layer for part in towers.named_parts.values() for layer in part._flatten_layers()]
     momentum = {layer: layer.momentum for layer in norms if isinstance(layer, keras.layers.BatchNormalization)}
     for layer in momentum:
         layer.momentum = 0.0
-    towers.encode_image(np.stack([images.load(tf.constant(picture(i)), SIZE) for i in range(16)]), training=True)
-    towers.encode_text_ids(towers.tokenizer(tf.constant(CAPTIONS)), training=True)
+    seen = np.stack([images.load(tf.constant(picture(i)), SIZE) for i in range(16)])
+    towers.encode("image", {"image": seen}, training=True)
+    towers.encode("text", {"text": tokenizer()(tf.constant(CAPTIONS))}, training=True)
     for layer, before in momentum.items():
         layer.momentum = before
     return towers
+
+
+def brute_force(scores: np.ndarray, ids: Sequence[str], k: int) -> tuple[list[list[str]], np.ndarray]:
+    """The k best of scores (n, g) in order, and their scores, by sorting them all."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return [[str(ids[place]) for place in row] for row in order], np.take_along_axis(scores, order, axis=1)
 
 
 @pytest.fixture(scope="session")
@@ -97,13 +115,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     export_saved_model(
         towers,
         directory,
-        image_size=SIZE,
-        embedding_dim=DIM,
-        gallery=gallery,
+        inputs=inputs(),
+        galleries={"image": gallery},
         gallery_split="test",
         gallery_files={**{str(name): f"{name}.png" for name in gallery.ids[:3]}, "unknown": "x.png"},
         top_k=4,
-        max_pixels=MAX_PIXELS,
         credit="Drawn by a test",
     )
     return Exported(directory, towers, gallery)
@@ -113,7 +129,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def bare(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> SearchModel:
     """The same model without a gallery."""
     directory = tmp_path_factory.mktemp("bare")
-    export_saved_model(exported.towers, directory, image_size=SIZE, embedding_dim=DIM)
+    export_saved_model(exported.towers, directory, inputs=inputs())
     return SearchModel(directory)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -11,16 +11,17 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tests.serving.conftest import DIM, MAX_PIXELS, SIZE, small_towers
+from tests.serving.conftest import DIM, MAX_PIXELS, SIZE, inputs, small_towers, tokenizer
 from xmkeras.data.text import Tokenizer
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.serving.client import SearchModel
 from xmkeras.serving.saved_model import GALLERY_FILES, METADATA_FILE, export_saved_model, fingerprint
 from xmkeras.serving.signatures import Signatures, named_weights
 
 
 def export(towers, directory, **options):
-    return export_saved_model(towers, directory, image_size=SIZE, embedding_dim=DIM, **options)
+    return export_saved_model(towers, directory, inputs=inputs(), **options)
 
 
 def empty_gallery(rows=0, size=DIM):
@@ -57,6 +58,9 @@ def test_description(exported):
     assert description["embedding_dim"] == DIM
     assert description["max_pixels"] == MAX_PIXELS
     assert description["gallery"] == {"split": "test", "images": 7, "top_k": 4}
+    assert description["tokenizer"] == "core"
+    assert description["similarity"] == "cosine"
+    assert description["inputs"] == {"image": "image_bytes", "text": "text"}
     assert description["credit"] == "Drawn by a test"
     assert len(description["fingerprint"]) == 64
     assert description["signatures"]["search_by_text"] == {
@@ -65,19 +69,27 @@ def test_description(exported):
     }
 
 
-def test_fingerprint_follows_weights_vocabulary_and_size(exported):
-    def of(towers, size=SIZE):
-        return fingerprint(Signatures(towers, image_size=size))
+def test_fingerprint_follows_weights_vocabulary_size_and_similarity(exported):
+    def of(towers, given=None, **options):
+        return fingerprint(Signatures(towers, given or inputs(), **options))
 
     same = of(exported.towers)
     assert same == json.loads((exported.version / METADATA_FILE).read_text("utf-8"))["fingerprint"]
-    other_words = Tokenizer(["other", "words"])
     others = [
-        of(exported.towers, (32, 33)),
-        of(dataclasses.replace(exported.towers, tokenizer=other_words)),
+        of(exported.towers, inputs(image_size=(32, 33))),
+        of(exported.towers, inputs(words=Tokenizer(["other", "words"]))),
+        of(exported.towers, similarity="euclidean"),
         of(small_towers(seed=1)),
     ]
-    assert len({same, *others}) == 4
+    assert len({same, *others}) == 5
+
+
+def test_the_fingerprint_of_pictures_and_words_is_what_it_was(exported):
+    """Folders that were embedded before keep their indexes."""
+    digest = hashlib.sha256(repr((SIZE, tokenizer().get_config())).encode())
+    for name, weight in sorted(named_weights(exported.towers).items()):
+        digest.update(f"{name} {weight.numpy().dtype} {weight.numpy().shape}".encode() + weight.numpy().tobytes())
+    assert SearchModel(exported.directory).fingerprint == digest.hexdigest()
 
 
 def test_an_export_replaces_the_old_one_or_leaves_it_whole(exported, tmp_path, monkeypatch):
@@ -110,8 +122,8 @@ def test_a_file_in_the_way_is_one_sentence(exported, tmp_path):
     ("options", "sentence"),
     [
         ({"top_k": 0}, "top_k=0"),
-        ({"gallery": empty_gallery()}, "holds no image"),
-        ({"gallery": empty_gallery(2, 3)}, "have 3 numbers and the model's 16"),
+        ({"galleries": {"image": empty_gallery()}}, "gallery of images to be packed holds none"),
+        ({"galleries": {"text": empty_gallery(2, 3)}}, "have 3 numbers and the model's 16"),
     ],
 )
 def test_bad_options_are_one_sentence(exported, tmp_path, options, sentence):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.conftest import DIM, SIZE, VALID, small_towers
+from tests.serving.conftest import DIM, VALID, inputs, small_towers
 from xmkeras.serving.signatures import Signatures
 
 TEXTS = [
@@ -147,7 +147,7 @@ def test_every_input_but_k_has_one_element_a_row(signatures):
 
 
 def test_without_a_gallery_nothing_is_searched(exported):
-    module = Signatures(exported.towers, image_size=SIZE)
+    module = Signatures(exported.towers, inputs())
     assert set(module.functions()) == {"serving_default", "encode_image", "encode_text", "score"}
 
 
@@ -159,7 +159,7 @@ def ops_of(function) -> set[str]:
 
 def test_no_cudnn_in_a_graph_made_where_a_gpu_is_present(monkeypatch):
     monkeypatch.setattr(sys.modules["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)
-    module = Signatures(small_towers(), image_size=SIZE)
-    ops = ops_of(module.encode_text)
+    module = Signatures(small_towers(), inputs())
+    ops = ops_of(module.functions()["encode_text"])
     assert "StatelessWhile" in ops or "While" in ops
     assert not [op for op in ops if "Cudnn" in op]

@@ -16,15 +16,16 @@ from tests.models.tiny_bert import VOCABULARY, tiny_bert
 from xmkeras.data.text import Tokenizer, Vocabulary
 from xmkeras.data.wordpiece import WordPieceTokenizer
 from xmkeras.errors import UserError
-from xmkeras.models.towers import build_towers
+from xmkeras.models.encoder import Towers
+from xmkeras.models.towers import bert_encoder, picture_encoder
 from xmkeras.serving.client import SearchModel
+from xmkeras.serving.inputs import ImageBytes, Sentences
 from xmkeras.serving.saved_model import export_saved_model
-from xmkeras.serving.tf_text_tokenizer import TfTextTokenizer, import_tf_text
+from xmkeras.serving.tf_text_tokenizer import TfTextTokenizer, exported_tokenizer, import_tf_text
 
 needs_tf_text = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow_text") is None, reason="needs pip install tensorflow-text"
 )
-SMALL = {"image_width": 0.25, "embedding_dim": 8, "lstm_units": 4}
 
 
 @pytest.fixture(scope="module")
@@ -77,20 +78,24 @@ def test_where_the_two_differ(vocabulary):
 
 @needs_tf_text
 def test_an_exported_model_embeds_captions_alike(tmp_path):
-    towers = build_towers(tokenizer=WordPieceTokenizer(VOCABULARY), image_size=(32, 32), bert=tiny_bert(), **SMALL)
+    ours = WordPieceTokenizer(VOCABULARY)
+    pictures = picture_encoder((32, 32), image_width=0.25, embedding_dim=8)
+    towers = Towers({"image": pictures, "text": bert_encoder(tiny_bert(), embedding_dim=8, lstm_units=4)})
     for name in ("core", "tf_text"):
-        export_saved_model(towers, tmp_path / name, image_size=(32, 32), embedding_dim=8, tokenizer=name)
+        inputs = {"image": ImageBytes((32, 32)), "text": Sentences(exported_tokenizer(ours, name))}
+        export_saved_model(towers, tmp_path / name, inputs=inputs)
     core, text = SearchModel(tmp_path / "core"), SearchModel(tmp_path / "tf_text")
     texts = ["a red circle", "", "unaffable square!"]
-    np.testing.assert_allclose(text.encode_texts(texts), core.encode_texts(texts), atol=1e-6)
+    np.testing.assert_allclose(text.encode("text", texts)[0], core.encode("text", texts)[0], atol=1e-6)
     assert (core.metadata["tokenizer"], text.metadata["tokenizer"]) == ("core", "tf_text")
     assert core.fingerprint != text.fingerprint
 
 
-def test_a_tower_that_reads_words_has_no_such_tokenizer(tmp_path):
-    towers = build_towers(tokenizer=Tokenizer(Vocabulary(["a"])), image_size=(32, 32), word_dim=4, **SMALL)
+def test_a_tower_that_reads_words_has_no_such_tokenizer():
+    words = Tokenizer(Vocabulary(["a"]))
+    assert exported_tokenizer(words, "core") is words
     with pytest.raises(UserError, match="for a text tower with BERT"):
-        export_saved_model(towers, tmp_path, image_size=(32, 32), embedding_dim=8, tokenizer="tf_text")
+        exported_tokenizer(words, "tf_text")
 
 
 def test_accents_that_cannot_be_kept_are_explained():

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.conftest import SIZE
-from xmkeras.data import images
-from xmkeras.serving.warmup import WARMUP_FILE, example_images, prediction_log
+from xmkeras.serving.warmup import WARMUP_FILE, prediction_log
 
 LONG = b"a long sentence " * 5_000
 
@@ -46,8 +44,3 @@ def test_a_record_is_the_message_that_the_server_would_write(log_class):
     for name, value in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
     assert log_class.FromString(prediction_log("search_by_text_k", inputs)) == expected
-
-
-def test_example_images_go_every_way_through_the_decoder():
-    _, valid = images.decode_batch(tf.constant(example_images(SIZE)), SIZE)
-    np.testing.assert_array_equal(valid, [True, True, False])

@@ -1,4 +1,4 @@
-"""An exported model as a Python object: image files and sentences in, numpy arrays out."""
+"""An exported model as a Python object: image files, sentences or vectors in, numpy arrays out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import tensorflow as tf
 from xmkeras.errors import UserError
 from xmkeras.serving import tf_text_tokenizer
 from xmkeras.serving.saved_model import METADATA_FILE
+from xmkeras.serving.signatures import SEARCHES, input_specs
+
+Rows = Sequence[bytes] | Sequence[str] | np.ndarray
 
 
 class SearchModel:
@@ -25,9 +28,12 @@ class SearchModel:
         batch_size: rows sent to the graph at once. Longer inputs go through in batches; the signatures take
             any number of rows, so that a partial batch is neither padded nor traced again.
 
+    Attributes:
+        inputs: the name, type and shape of what a request holds of each side of the model.
+
     Raises:
-        UserError: there is no such folder, no SavedModel in it, one that this library did not write, or one that needs
-            a package which is not installed.
+        UserError: there is no such folder, no SavedModel in it, one that this library did not write or wrote before
+            vectors had these signatures, or one that needs a package which is not installed.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, batch_size: int = 64):
@@ -41,10 +47,16 @@ class SearchModel:
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UserError(f"Cannot load the SavedModel in {self.path}: {error}; export it again.") from error
         self.signatures: Mapping[str, Any] = self._loaded.signatures
+        self.inputs = self._inputs()
+
+    @property
+    def similarity(self) -> str:
+        """By what the model scores: "cosine", "euclidean" or "pairs"."""
+        return str(self.metadata.get("similarity", "cosine"))
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights, vocabulary and image size: equal fingerprints give equal embeddings."""
+        """SHA-256 of the weights, vocabulary, image size and similarity: equal ones give equal embeddings."""
         return str(self.metadata["fingerprint"])
 
     @property
@@ -57,42 +69,59 @@ class SearchModel:
         """Attribution to be shown beside pictures of the data that the model was trained on; may be empty."""
         return str(self.metadata["credit"])
 
-    def encode_images(self, encoded: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Encoded image files (n) -> unit vectors float32 (n, d), zeros where not `valid` bool (n,)."""
-        parts = self._batched("encode_image", image_bytes=encoded)
-        return _joined(parts, "embedding", self._no_vectors()), _joined(parts, "valid", np.zeros(0, bool))
+    def encode(self, side: str, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """n rows of a side -> float32 (n, d), zeros where not `valid` bool (n,).
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Sentences (n) -> unit vectors float32 (n, d)."""
-        return _joined(self._batched("encode_text", text=texts), "embedding", self._no_vectors())
-
-    def search_by_texts(self, texts: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The best images of the packed gallery: ids (n, k) of str and scores float32 (n, k), best first.
-
-        `k` is cut to the gallery's size.
+        Args:
+            side: "image" or "text".
+            rows: as `inputs` says: encoded image files, sentences, or a float32 array (n, ...).
 
         Raises:
-            UserError: no gallery was packed into the model.
+            UserError: items are many vectors each, and scored in pairs alone.
         """
-        return _found(self._batched("search_by_text_k", k=k, text=texts), k)
+        if self.similarity == "pairs":
+            raise UserError(f"{self.path} scores pairs, which needs a packed gallery: export it with --gallery=test.")
+        parts = self._batched(f"encode_{side}", side, rows)
+        return _joined(parts, "embedding", np.zeros((0, self.embedding_dim), np.float32)), _valid(parts, len(rows))
 
-    def search_by_images(self, encoded: Sequence[bytes], k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `search_by_texts` for encoded image files; also `valid` bool (n,)."""
-        parts = self._batched("search_by_image_k", k=k, image_bytes=encoded)
-        return (*_found(parts, k), _joined(parts, "valid", np.zeros(0, bool)))
+    def search(self, gallery: str, asked: str, rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The best of a packed gallery: ids (n, k) of str, scores float32 (n, k), best first, and `valid` bool (n,).
 
-    def _batched(self, signature: str, k: int | None = None, **inputs: Sequence[Any]) -> list[dict[str, np.ndarray]]:
+        Args:
+            gallery: the side that is searched.
+            asked: the side of the queries.
+            rows: n queries, as for `encode`.
+            k: results of each, cut to the size of the gallery.
+
+        Raises:
+            UserError: there is no such search in the model.
+        """
+        if not self.holds(gallery):
+            raise UserError(f"{self.path} has no gallery of {gallery}s packed; export it with --gallery=test.")
+        signature = f"{SEARCHES[gallery]}_by_{asked}_k"
         if signature not in self.signatures:
-            raise UserError(f"{self.path} has no gallery packed; export it with --gallery=test, or search a folder.")
-        function = self.signatures[signature]
-        more = {} if k is None else {"k": tf.constant(k, tf.int32)}
-        [(name, rows)] = inputs.items()
-        batches = (rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size))
-        answers = (function(**{name: tf.constant(list(batch), tf.string)}, **more) for batch in batches)
-        return [{key: value.numpy() for key, value in answer.items()} for answer in answers]
+            raise UserError(f"{self.path} scores images with texts, so that {asked}s find no {gallery}s in it.")
+        parts = self._batched(signature, asked, rows, k=tf.constant(k, tf.int32))
+        ids = _joined(parts, "ids", np.zeros((0, k), object))
+        scores = _joined(parts, "scores", np.zeros((0, k), np.float32))
+        return np.vectorize(bytes.decode, otypes=[object])(ids), scores, _valid(parts, len(rows))
 
-    def _no_vectors(self) -> np.ndarray:
-        return np.zeros((0, self.embedding_dim), np.float32)
+    def holds(self, gallery: str) -> bool:
+        """Whether embeddings of that side are packed."""
+        return any(name.startswith(f"{SEARCHES[gallery]}_by_") for name in self.signatures)
+
+    def _inputs(self) -> dict[str, tf.TensorSpec]:
+        encoders = {side: f"encode_{side}" for side in SEARCHES if f"encode_{side}" in self.signatures}
+        if "image" not in encoders:
+            raise UserError(f"{self.path} has the signatures of an older xmkeras; export it again.")
+        specs = {side: input_specs(self.signatures[name]) for side, name in encoders.items()}
+        return {side: next(iter(named.values())) for side, named in specs.items()}
+
+    def _batched(self, signature: str, side: str, rows: Rows, **more: tf.Tensor) -> list[dict[str, np.ndarray]]:
+        function, spec = self.signatures[signature], self.inputs[side]
+        batches = (rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size))
+        answers = (function(**{spec.name: tf.constant(batch, spec.dtype)}, **more) for batch in batches)
+        return [{key: value.numpy() for key, value in answer.items()} for answer in answers]
 
 
 def find_version(directory: str | os.PathLike[str]) -> pathlib.Path:
@@ -135,7 +164,6 @@ def _joined(parts: list[dict[str, np.ndarray]], name: str, empty: np.ndarray) ->
     return np.concatenate([part[name] for part in parts]) if parts else empty
 
 
-def _found(parts: list[dict[str, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
-    ids = _joined(parts, "ids", np.zeros((0, k), object))
-    scores = _joined(parts, "scores", np.zeros((0, k), np.float32))
-    return np.vectorize(bytes.decode, otypes=[object])(ids), scores
+def _valid(parts: list[dict[str, np.ndarray]], rows: int) -> np.ndarray:
+    """Which rows are valid: all of them where the signature does not say."""
+    return _joined(parts, "valid", np.zeros(0, bool)) if parts and "valid" in parts[0] else np.ones(rows, bool)

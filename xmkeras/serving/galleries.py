@@ -1,32 +1,40 @@
-"""What can be searched: the images of a folder, embedded once into an index, or those packed into the model."""
+"""What can be searched: the images of a folder, embedded once into an index, or what is packed into the model."""
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
 from xmkeras.errors import UserError
-from xmkeras.serving.client import SearchModel
+from xmkeras.serving.client import Rows, SearchModel
+from xmkeras.serving.queries import check_takes
 from xmkeras.serving.saved_model import GALLERY_FILES
 
+PACKED = "packed"
 SHOWN_FAULTS = 5
 
 
 class Gallery(Protocol):
-    """Images that can be searched."""
+    """What can be searched.
 
+    Attributes:
+        model: embeds the queries.
+        side: of the items, "image" or "text".
+        credit: attribution of the pictures; may be empty.
+    """
+
+    model: SearchModel
+    side: str
     credit: str
 
-    def by_texts(self, texts: Sequence[str], k: int) -> tuple[list[list[str]], np.ndarray]:
-        """Names and scores (n, k) of the best images for n sentences."""
-
-    def by_images(self, encoded: Sequence[bytes], k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
-        """The same for n encoded images, and which of them could be read, bool (n,)."""
+    def search(self, asked: str, rows: Rows, k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+        """Names and scores (n, k) of the best items for n queries of a side, and which of these are valid, (n,)."""
 
     def path(self, name: str) -> str:
         """The image file of a name, or "" where it is not known."""
@@ -36,19 +44,21 @@ class FolderGallery:
     """The images below a folder, embedded by `model` as far as its index does not know them yet.
 
     Raises:
-        UserError: there is no such folder, or no image in it that can be read.
+        UserError: there is no such folder, no image in it that can be read, or the model embeds no image files.
     """
 
+    side = "image"
     credit = ""
 
     def __init__(self, model: SearchModel, folder: str, cache: str, say: Callable[[str], None]):
         from xmkeras.retrieval.index import ImageIndex
 
-        self._model = model
+        check_takes(model, "image", f"--images={folder}")
+        self.model = model
         self._index = ImageIndex.open_or_update(
             pathlib.Path(folder).expanduser(),
             pathlib.Path(cache or "~/.cache/xmkeras/index").expanduser(),
-            model.encode_images,
+            functools.partial(model.encode, "image"),
             model.fingerprint,
             batch=model.batch_size,
             progress=lambda done, total: say(f"Embedding {folder}: {done} of {total} images"),
@@ -58,40 +68,34 @@ class FolderGallery:
         if len(self._index.broken) > SHOWN_FAULTS:
             say(f"Left out: {len(self._index.broken) - SHOWN_FAULTS} more images that cannot be read")
 
-    def by_texts(self, texts: Sequence[str], k: int) -> tuple[list[list[str]], np.ndarray]:
-        return self._index.search(self._model.encode_texts(texts), k)
-
-    def by_images(self, encoded: Sequence[bytes], k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
-        vectors, valid = self._model.encode_images(encoded)
+    def search(self, asked: str, rows: Rows, k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+        vectors, valid = self.model.encode(asked, rows)
         return (*self._index.search(vectors, k), valid)
 
     def path(self, name: str) -> str:
         return name
 
 
-class PackedGallery:
-    """The images that the export put into the model, asked for by the name of their split or as "packed".
+class ModelGallery:
+    """The images or sentences that the export put into the model, by the name of their split or as "packed".
 
     Raises:
-        UserError: the model holds no gallery, or that of another split.
+        UserError: the model holds none, or those of another split.
     """
 
-    def __init__(self, model: SearchModel, split: str):
-        held = model.metadata["gallery"]
-        if held is None:
-            raise UserError(f"{model.path} has no gallery packed; export it with --gallery={split}, or give --images.")
-        if split not in ("packed", held["split"]):
-            raise UserError(f"{model.path} holds the gallery {held['split']!r}, not {split!r}; export it again.")
-        self._model = model
+    def __init__(self, model: SearchModel, side: str, split: str):
+        if not model.holds(side):
+            wanted = "test" if split == PACKED else split
+            folder = ", or search a folder with --images" if side == "image" else ""
+            raise UserError(f"{model.path} has no {side}s packed; export it with --gallery={wanted}{folder}.")
+        held = model.metadata["gallery"]["split"]
+        if split not in (PACKED, held):
+            raise UserError(f"{model.path} holds the gallery {held!r}, not {split!r}; export it again.")
+        self.model, self.side, self.credit = model, side, model.credit
         self._files = _gallery_files(model.path)
-        self.credit = model.credit
 
-    def by_texts(self, texts: Sequence[str], k: int) -> tuple[list[list[str]], np.ndarray]:
-        ids, scores = self._model.search_by_texts(texts, k)
-        return ids.tolist(), scores
-
-    def by_images(self, encoded: Sequence[bytes], k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
-        ids, scores, valid = self._model.search_by_images(encoded, k)
+    def search(self, asked: str, rows: Rows, k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+        ids, scores, valid = self.model.search(self.side, asked, rows, k)
         return ids.tolist(), scores, valid
 
     def path(self, name: str) -> str:
@@ -103,28 +107,30 @@ def open_gallery(
     *,
     images: str = "",
     gallery: str = "",
+    side: str = "image",
     cache: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Gallery:
-    """The images to search: those of the folder `images`, or the packed `gallery`.
+    """What to search: the folder `images`, or the packed `gallery`.
 
     Args:
         model: embeds the images and the queries.
         images: a folder; its subfolders are searched too.
         gallery: "packed", or the name of the split that the export packed.
+        side: "image", or "text" for the packed sentences.
         cache: where indexes of folders are kept; empty: ~/.cache/xmkeras/index.
         say: gets a line of progress at a time; by default it is written to standard error.
 
     Raises:
         UserError: both are given, or neither where nothing is packed either; what is given does not exist.
     """
-    if images and gallery:
+    if not images:
+        return ModelGallery(model, side, gallery or PACKED)
+    if gallery:
         raise UserError("Search either a folder, --images=FOLDER, or the packed gallery, --gallery=packed; not both.")
-    if images:
-        return FolderGallery(model, images, cache, say or _to_stderr)
-    if not gallery and model.metadata["gallery"] is None:
-        raise UserError("Say what to search: --images=FOLDER, or --gallery=packed with a model that has one.")
-    return PackedGallery(model, gallery or "packed")
+    if side != FolderGallery.side:
+        raise UserError(f"--images={images} holds no {side}s; search those packed in the model with --gallery=packed.")
+    return FolderGallery(model, images, cache, say or _to_stderr)
 
 
 def _gallery_files(version_dir: pathlib.Path) -> Mapping[str, str]:

@@ -9,163 +9,110 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 import xmkeras
-from xmkeras.data import images
-from xmkeras.data.wordpiece import WordPieceTokenizer
 from xmkeras.errors import UserError
 from xmkeras.files import write_atomically
-from xmkeras.serving import tf_text_tokenizer, warmup
-from xmkeras.serving.signatures import SearchSignatures, Signatures, input_specs
+from xmkeras.serving import warmup
+from xmkeras.serving.signatures import Signatures, input_specs
 
 if TYPE_CHECKING:
-    from xmkeras.models.towers import Towers
+    from xmkeras.models.encoder import Towers
     from xmkeras.retrieval.embeddings import EmbeddingSet
+    from xmkeras.serving.inputs import Input
+    from xmkeras.serving.scoring import Score
 
 METADATA_FILE = "assets.extra/xmkeras.json"
 GALLERY_FILES = "gallery_files.json"  # Beside saved_model/, which holds no path of this machine.
 VERSION = "1"
 
 
-class Exportable(Protocol):
-    """A tf.Module whose functions become signatures."""
-
-    weights: dict[str, tf.Variable]
-
-    @property
-    def identity(self) -> tuple[Any, ...]: ...
-
-    def functions(self) -> dict[str, Any]: ...
-
-
 def export_saved_model(
     towers: Towers,
     directory: str | os.PathLike[str],
     *,
-    image_size: tuple[int, int],
-    embedding_dim: int,
-    gallery: EmbeddingSet | None = None,
+    inputs: Mapping[str, Input],
+    similarity: str = "cosine",
+    score: Score | None = None,
+    galleries: Mapping[str, EmbeddingSet] | None = None,
     gallery_split: str = "",
     gallery_files: Mapping[str, str] | None = None,
     top_k: int = 10,
-    max_pixels: int = images.MAX_PIXELS,
     credit: str = "",
-    tokenizer: str = "core",
 ) -> pathlib.Path:
     """Writes `directory/saved_model/1`, or leaves what was there untouched.
 
-    Every weight is stored once, as it was trained, and the graph holds core TensorFlow operations only, unless
-    `tokenizer` asks for others.
+    Every weight is stored once, as it was trained, and the graph holds core TensorFlow operations only, unless an
+    input asks for others.
 
     Args:
         towers: the trained towers; tracing runs them in inference mode.
         directory: a run directory; made if it does not exist.
-        image_size: height and width that the image tower takes, in pixels.
-        embedding_dim: d, the size of an embedding; written into the description.
-        gallery: embeddings of the images that `search_by_*` look through; None leaves these signatures out.
-        gallery_split: the name of the gallery's split; written into the description.
-        gallery_files: the image file of each id of the gallery, for pages of what was found; written to
+        inputs: what a request holds of each side.
+        similarity: "cosine", "euclidean" or "pairs": by what is scored and searched.
+        score: the method's own, needed for "pairs", see `xmkeras.method.Method.score`.
+        galleries: the embeddings of a side that searches look through, by side; a side without leaves its searches
+            out. The ids of texts are the sentences themselves.
+        gallery_split: the name of the galleries' split; written into the description.
+        gallery_files: the image file of each id of the images, for pages of what was found; written to
             `directory/gallery_files.json`. Ids may be missing.
-        top_k: results of `search_by_text` and `search_by_image`.
-        max_pixels: images that declare more pixels are invalid.
+        top_k: results of the searches that have no input `k`.
         credit: attribution of the data, shown wherever its pictures are.
-        tokenizer: "core", or "tf_text" for `xmkeras.serving.tf_text_tokenizer` in place of a BERT's.
 
     Returns:
         The folder of the version.
 
     Raises:
-        UserError: `top_k` is below 1, the gallery is empty or its vectors have another size than the
-            embedding, the tokenizer cannot be had, or the disk is full.
+        UserError: `top_k` is below 1, a gallery is empty or its vectors have another size than the embedding, or the
+            disk is full.
     """
-    _check(gallery, embedding_dim, top_k)
-    options: dict[str, Any] = {"image_size": image_size, "max_pixels": max_pixels}
-    options["tokenizer"] = _tokenizer(towers, tokenizer)
+    if top_k < 1:
+        raise UserError(f"A search returns at least one item, so top_k={top_k} is too small; use 1 or more.")
+    galleries = galleries or {}
+    module = Signatures(towers, inputs, similarity=similarity, score=score, galleries=galleries, top_k=top_k)
     target = pathlib.Path(directory) / "saved_model" / VERSION
-    if gallery is None:
-        module = Signatures(towers, **options)
-    else:
-        module = SearchSignatures(towers, gallery=gallery, top_k=top_k, **options)
     about = {
-        "image_size": list(image_size),
-        "embedding_dim": embedding_dim,
-        "max_pixels": max_pixels,
-        "tokenizer": tokenizer,
-        "gallery": None if gallery is None else _describe(gallery, gallery_split, top_k),
+        **{key: value for given in module.inputs.values() for key, value in given.describe().items()},
+        "inputs": {side: given.spec.name for side, given in module.inputs.items()},
+        "embedding_dim": towers.embedding_dim,
+        "similarity": similarity,
+        "gallery": _describe(galleries, gallery_split, top_k),
         "credit": credit,
     }
-    write_version(target, module, about, image_size=image_size)
-    _write_gallery_files(target.parent.parent / GALLERY_FILES, gallery, gallery_files or {})
+    with _written_whole(target) as folder:
+        _write(folder, module, about)
+    _write_gallery_files(target.parent.parent / GALLERY_FILES, galleries.get("image"), gallery_files or {})
     return target
 
 
-def write_version(
-    target: pathlib.Path,
-    module: Exportable,
-    about: Mapping[str, Any],
-    *,
-    image_size: tuple[int, int] = (32, 32),
-) -> None:
-    """Writes a module with its warm-up requests and its description to the folder `target`, whole or not at all.
-
-    Args:
-        target: the folder of the version.
-        module: what is saved; each of its functions becomes a signature.
-        about: goes into the description, with versions, fingerprint and signatures.
-        image_size: of the pictures in the warm-up requests.
-
-    Raises:
-        UserError: the disk is full.
-    """
-    with _written_whole(target) as folder:
-        functions = {name: function.get_concrete_function() for name, function in module.functions().items()}
-        tf.saved_model.save(module, str(folder), signatures=functions)
-        warmup.write_warmup(folder, functions, image_size)
-        description = {
-            "format": 1,
-            "xmkeras": xmkeras.__version__,
-            "tensorflow": tf.__version__,
-            "fingerprint": fingerprint(module),
-            **about,
-            "signatures": {name: _ends(function) for name, function in functions.items()},
-        }
-        (folder / METADATA_FILE).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8")
+def _write(folder: pathlib.Path, module: Signatures, about: Mapping[str, Any]) -> None:
+    """The module with its warm-up requests and its description."""
+    functions = {name: function.get_concrete_function() for name, function in module.functions().items()}
+    tf.saved_model.save(module, str(folder), signatures=functions)
+    warmup.write_warmup(folder, functions, {given.spec.name: given.examples() for given in module.inputs.values()})
+    description = {
+        "format": 1,
+        "xmkeras": xmkeras.__version__,
+        "tensorflow": tf.__version__,
+        "fingerprint": fingerprint(module),
+        **about,
+        "signatures": {name: _ends(function) for name, function in functions.items()},
+    }
+    (folder / METADATA_FILE).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def fingerprint(module: Exportable) -> str:
-    """SHA-256, in hex, of all that decides an embedding: weights, vocabulary, image size."""
+def fingerprint(module: Signatures) -> str:
+    """SHA-256, in hex, of all that decides an embedding: weights, vocabulary, image size, similarity."""
     digest = hashlib.sha256(repr(module.identity).encode())
     for name, weight in sorted(module.weights.items()):
         value = np.ascontiguousarray(weight.numpy())
         digest.update(f"{name} {value.dtype} {value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
-
-
-def _check(gallery: EmbeddingSet | None, embedding_dim: int, top_k: int) -> None:
-    if top_k < 1:
-        raise UserError(f"A search returns at least one image, so top_k={top_k} is too small; use 1 or more.")
-    if gallery is None:
-        return
-    rows, size = gallery.vectors.shape
-    if not rows:
-        raise UserError("The gallery to be packed holds no image; choose a split that has some.")
-    if size != embedding_dim:
-        raise UserError(f"The gallery's vectors have {size} numbers and the model's {embedding_dim}; embed it anew.")
-
-
-def _tokenizer(towers: Towers, name: str) -> Any:
-    if name != tf_text_tokenizer.NAME:
-        return towers.tokenizer
-    if not isinstance(towers.tokenizer, WordPieceTokenizer):
-        raise UserError(
-            f"--export_tokenizer={name} is for a text tower with BERT, and this one reads words; leave the flag away."
-        )
-    return tf_text_tokenizer.TfTextTokenizer(towers.tokenizer)
 
 
 def _write_gallery_files(path: pathlib.Path, gallery: EmbeddingSet | None, files: Mapping[str, str]) -> None:
@@ -177,8 +124,11 @@ def _write_gallery_files(path: pathlib.Path, gallery: EmbeddingSet | None, files
         path.unlink(missing_ok=True)
 
 
-def _describe(gallery: EmbeddingSet, split: str, top_k: int) -> dict[str, Any]:
-    return {"split": split, "images": len(gallery.ids), "top_k": min(top_k, len(gallery.ids))}
+def _describe(galleries: Mapping[str, EmbeddingSet], split: str, top_k: int) -> dict[str, Any] | None:
+    if not galleries:
+        return None
+    sizes = {f"{side}s": len(items) for side, items in galleries.items()}
+    return {"split": split, **sizes, "top_k": min(top_k, *sizes.values())}
 
 
 def _ends(function: tf.types.experimental.ConcreteFunction) -> dict[str, Mapping[str, str]]:

@@ -1,19 +1,16 @@
-"""Searches for sentences and pictures, and shows what was found on the screen and on a page."""
+"""Searches for what is asked, and shows what was found on the screen and on a page."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from xmkeras.errors import UserError
 from xmkeras.retrieval import page
-from xmkeras.serving.galleries import Gallery, open_gallery
-
-__all__ = ["Found", "Gallery", "converse", "find", "format_found", "open_gallery", "write_page"]
+from xmkeras.serving.galleries import Gallery
+from xmkeras.serving.queries import Queries, check_takes, read_queries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,42 +18,43 @@ class Found:
     """What one query found, best first.
 
     Attributes:
-        query: the sentence, or the path of the picture, that was asked for.
-        names: paths of the images found (their ids, where the model's own gallery was searched).
-        scores: their cosines with the query, float32 (k,).
+        query: what was asked for, see `Queries.names`.
+        names: paths of the images found, or, in the model's own gallery, ids of images or sentences.
+        scores: their scores with the query, float32 (k,).
         picture: whether the query is a picture.
+        side: of what was found, "image" or "text".
     """
 
     query: str
     names: list[str]
     scores: np.ndarray
     picture: bool = False
+    side: str = "image"
 
 
-def find(gallery: Gallery, *, texts: Sequence[str] = (), images: Sequence[str] = (), top: int = 10) -> list[Found]:
-    """Searches for sentences first, then for the pictures in the files `images`.
+def find(gallery: Gallery, queries: Sequence[Queries], *, top: int = 10) -> list[Found]:
+    """What each query finds, in order.
 
     Args:
         gallery: what to search.
-        texts: sentences.
-        images: paths of image files.
+        queries: what to ask, see `read_queries`.
         top: results of each query, cut to the size of the gallery.
 
     Raises:
-        UserError: `top` is below 1, or a picture cannot be read.
+        UserError: `top` is below 1, a picture cannot be decoded, or the gallery cannot be searched by such queries.
     """
     if top < 1:
         raise UserError(f"--top={top} shows nothing; use 1 or more.")
     found = []
-    if texts:
-        names, scores = gallery.by_texts(texts, top)
-        found += [Found(*one) for one in zip(texts, names, scores, strict=True)]
-    if images:
-        names, scores, valid = gallery.by_images([_read(path) for path in images], top)
-        for path, good in zip(images, valid, strict=True):
+    for asked in queries:
+        names, scores, valid = gallery.search(asked.side, asked.rows, top)
+        for query, good in zip(asked.names, valid, strict=True):
             if not good:
-                raise UserError(f"{path} is not an image that can be decoded; use PNG, JPEG, WebP, GIF or BMP.")
-        found += [Found(*one, picture=True) for one in zip(images, names, scores, strict=True)]
+                raise UserError(f"{query} is not an image that can be decoded; use PNG, JPEG, WebP, GIF or BMP.")
+        found += [
+            Found(*one, picture=asked.pictures, side=gallery.side)
+            for one in zip(asked.names, names, scores, strict=True)
+        ]
     return found
 
 
@@ -67,11 +65,12 @@ def format_found(found: Found) -> str:
         f"  {rank:>{width}}  {score:6.3f}  {name}"
         for rank, (name, score) in enumerate(zip(found.names, found.scores, strict=True), 1)
     ]
-    return "\n".join([f"images like {found.query}" if found.picture else found.query, *lines])
+    return "\n".join([f"{found.side}s like {found.query}" if found.picture else found.query, *lines])
 
 
 def converse(gallery: Gallery, *, top: int = 10, ask: Callable[[str], str] = input) -> list[Found]:
     """Asks for sentences and shows what each finds, until an empty line or the end of input."""
+    check_takes(gallery.model, "text", "a sentence")
     found: list[Found] = []
     print("Type a sentence; an empty line ends.")
     while True:
@@ -81,7 +80,7 @@ def converse(gallery: Gallery, *, top: int = 10, ask: Callable[[str], str] = inp
             text = ""
         if not text:
             return found
-        found += find(gallery, texts=[text], top=top)
+        found += find(gallery, read_queries(gallery.model, text=[text]), top=top)
         print(format_found(found[-1]))
 
 
@@ -114,10 +113,3 @@ def write_page(path: str, found: Sequence[Found], gallery: Gallery, *, credit: s
         for one in found
     ]
     page.write_search_page(path, searches, credit=credit or gallery.credit)
-
-
-def _read(path: str) -> bytes:
-    try:
-        return pathlib.Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise UserError(f"Cannot read the image {os.fspath(path)}: {error.strerror}.") from error

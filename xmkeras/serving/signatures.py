@@ -1,192 +1,152 @@
-"""The functions of a SavedModel: image bytes and sentences in, embeddings, scores and search results out."""
+"""The functions of a SavedModel: requests in, embeddings, scores and search results out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tensorflow as tf
 
-from xmkeras.data import images
+from xmkeras.errors import UserError
+from xmkeras.serving.inputs import kept_rows
+from xmkeras.serving.packed_gallery import PackedGallery
+from xmkeras.serving.scoring import Encoded, Score, scorer_of
 
 if TYPE_CHECKING:
-    from xmkeras.models.features import FeatureTowers
-    from xmkeras.models.towers import Towers
+    from xmkeras.models.encoder import Towers
     from xmkeras.retrieval.embeddings import EmbeddingSet
+    from xmkeras.serving.inputs import Input
 
-NO_SCORE = -1.0  # The lowest cosine: finite, so that it survives JSON, and last in any order.
-
-_IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
-_TEXT = tf.TensorSpec([None], tf.string, name="text")
+# What a search in the gallery of a side is called, before `_by_` and the side that asks.
+SEARCHES = {"image": "search", "text": "search_texts"}
 _K = tf.TensorSpec(None, tf.int32, name="k")
-
-
-class PackedGallery(tf.Module):
-    """Image embeddings and their ids inside a SavedModel.
-
-    They are variables, because constants save slowly and end at 2 GiB.
-
-    Args:
-        gallery: vectors (g, d), normalised here, and ids (g,).
-
-    Raises:
-        ValueError: the gallery is empty.
-    """
-
-    def __init__(self, gallery: EmbeddingSet):
-        super().__init__(name="gallery")
-        if len(gallery.ids) == 0:
-            raise ValueError("A gallery to search in needs at least one image.")
-        vectors = np.asarray(gallery.vectors, np.float32)
-        norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-        self.size = len(vectors)
-        self.vectors = tf.Variable(vectors / norms, trainable=False, name="vectors")
-        with tf.device("CPU"):
-            self.ids = tf.Variable([str(name) for name in gallery.ids], trainable=False, name="ids")
-
-    def search(self, queries: tf.Tensor, k: tf.Tensor | int) -> dict[str, tf.Tensor]:
-        """The `k` nearest images of unit queries (n, d): `ids` and cosines `scores` (n, k), best first."""
-        scores, rows = tf.math.top_k(tf.linalg.matmul(queries, self.vectors, transpose_b=True), k)
-        with tf.device("CPU"):
-            return {"ids": tf.gather(self.ids, rows), "scores": scores}
 
 
 class Signatures(tf.Module):
     """Towers as functions of plain tensors, in inference mode.
 
-    Every variable hangs on this module once, by name; of the towers only the tokenizer is tracked besides,
-    because it owns the lookup table. No function has default arguments, and only the `_k` variants take an
-    input that is not one element a row.
+    Every variable hangs on this module once, by name. No function has default arguments, and only the `_k` variants
+    take an input that is not one element a row. Where the input of a side can be invalid, `valid` (n,) is among the
+    outputs, and a row that is not valid has zeros for an embedding, the lowest score and empty ids.
 
     Args:
-        towers: the two towers; their raw embeddings are L2-normalised here.
-        image_size: height and width to which images are resized, in pixels.
-        max_pixels: an image that declares more pixels than this is invalid and is never decoded.
-        tokenizer: strings (n,) -> token ids (n, L) and `get_config`; None takes that of the towers.
+        towers: of one or two sides.
+        inputs: of each side, in the order of the towers.
+        similarity: with "cosine" embeddings leave as unit vectors, otherwise as they are.
+        score: needed for "pairs", see `xmkeras.method.Method.score`.
+        galleries: what to search in, by side.
+        top_k: results of a search, at most as many as the gallery holds.
+
+    Raises:
+        UserError: a gallery is empty, or its vectors have another size than the embeddings.
     """
 
     def __init__(
         self,
         towers: Towers,
+        inputs: Mapping[str, Input],
         *,
-        image_size: tuple[int, int],
-        max_pixels: int = images.MAX_PIXELS,
-        tokenizer: Any = None,
+        similarity: str = "cosine",
+        score: Score | None = None,
+        galleries: Mapping[str, EmbeddingSet] | None = None,
+        top_k: int = 10,
     ):
         super().__init__(name="signatures")
-        self._image, self._text = towers.encode_image, towers.encode_text_ids
-        self.image_size, self._max_pixels = image_size, max_pixels
-        self.tokenizer = tokenizer or towers.tokenizer
+        self._towers, self._similarity, self._top_k = towers, similarity, top_k
+        self._scorer = scorer_of(similarity, score, len(towers.sides))
+        self.inputs = {side: inputs[side] for side in towers.sides}
         self.weights = named_weights(towers)
+        self.galleries = {side: self._packed(side, items) for side, items in (galleries or {}).items()}
+        self._encode = {side: self._function(self._encoding(side), side) for side in self.inputs}
 
     @property
-    def identity(self) -> tuple[Any, ...]:
+    def identity(self) -> tuple[object, ...]:
         """All but the weights that decides an embedding."""
-        return self.image_size, self.tokenizer.get_config()
+        ends = () if self._similarity == "cosine" else (self._similarity,)
+        return (*(given.identity for given in self.inputs.values()), *ends)
 
     def functions(self) -> dict[str, Any]:
         """The signatures by name, as `tf.saved_model.save` wants them; image encoding is the default one."""
-        return {
-            "serving_default": self.encode_image,
-            "encode_image": self.encode_image,
-            "encode_text": self.encode_text,
-            "score": self.score,
-        }
+        encoders = {f"encode_{side}": function for side, function in self._encode.items()}
+        functions = {"serving_default": encoders["encode_image"], **encoders}
+        if len(self.inputs) == 2:
+            functions["score"] = self._function(self._score, *self.inputs)
+        for side, gallery in self.galleries.items():
+            for asked in self.inputs:
+                if asked != side or self._scorer.within:
+                    functions |= self._searches(gallery, asked)
+        return functions
 
-    @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
-    def encode_image(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded images (n,) -> `embedding` (n, d) of unit length, zero where not `valid` (n,)."""
-        embedding, valid = self._embed_images(image_bytes)
-        return {"embedding": embedding, "valid": valid}
+    def _packed(self, side: str, items: EmbeddingSet) -> PackedGallery:
+        gallery, dim = PackedGallery(side, items, self._scorer), self._towers.embedding_dim
+        if gallery.dim != dim:
+            raise UserError(f"The gallery's vectors have {gallery.dim} numbers and the model's {dim}; embed it anew.")
+        return gallery
 
-    @tf.function(input_signature=[_TEXT], autograph=False)
-    def encode_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Sentences (n,) -> `embedding` (n, d) of unit length."""
-        return {"embedding": self._embed_texts(text)}
+    def _function(self, function: Callable[..., dict[str, tf.Tensor]], *sides: str, k: bool = False) -> Any:
+        specs = [self.inputs[side].spec for side in sides] + [_K] * k
+        return tf.function(function, input_signature=specs, autograph=False)
 
-    @tf.function(input_signature=[_IMAGE_BYTES, _TEXT], autograph=False)
-    def score(self, image_bytes: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """n images, n sentences -> `score` (n,), the cosine of each pair, NO_SCORE where not `valid` (n,)."""
+    def _encoding(self, side: str) -> Callable[[tf.Tensor], Encoded]:
+        def encode(request: tf.Tensor) -> Encoded:
+            """A request of n rows -> `embedding` (n, d), or (n, L, d) beside `mask` (n, L)."""
+            entries, valid = self.inputs[side].entries(request)
+            given = self._towers.sides[side](entries)
+            encoded = {"embedding": self._scorer.finish(given[""])}
+            if "mask" in given:
+                encoded["mask"] = given["mask"]
+            if valid is not None:
+                encoded |= {"embedding": kept_rows(encoded["embedding"], valid), "valid": valid}
+            return encoded
+
+        return encode
+
+    def _score(self, image: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """n images, n texts -> the `score` (n,) of each pair."""
         same = tf.debugging.assert_equal(
-            tf.shape(image_bytes), tf.shape(text), "score takes as many images as texts, one pair a row."
+            tf.shape(image)[0], tf.shape(text)[0], "score takes as many images as texts, one pair a row."
         )
         with tf.control_dependencies([same]):
-            embedding, valid = self._embed_images(image_bytes)
-        cosine = tf.reduce_sum(embedding * self._embed_texts(text), axis=-1)
-        return {"score": tf.where(valid, cosine, NO_SCORE), "valid": valid}
+            images = self._encode["image"](image)
+        texts = self._encode["text"](text)
+        score = self._scorer.rows(images, texts)
+        faults = [encoded["valid"] for encoded in (images, texts) if "valid" in encoded]
+        if not faults:
+            return {"score": score}
+        valid = tf.reduce_all(tf.stack(faults), axis=0)
+        return {"score": tf.where(valid, score, self._scorer.lowest), "valid": valid}
 
-    @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
-    def _embed_images(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, valid = images.decode_batch(image_bytes, self.image_size, max_pixels=self._max_pixels)
-        embedding = unit_rows(self._image(pixels, training=False))
-        return tf.where(valid[:, None], embedding, 0.0), valid
+    def _searches(self, gallery: PackedGallery, asked: str) -> dict[str, Any]:
+        """Both searches of the side `asked` in a gallery: for `top_k` results, and for k, one for all or one a row."""
+        most = min(self._top_k, gallery.size)
 
-    @tf.function(input_signature=[_TEXT], autograph=False)
-    def _embed_texts(self, text: tf.Tensor) -> tf.Tensor:
-        return unit_rows(self._text(self.tokenizer(text), training=False))
+        def search(request: tf.Tensor) -> dict[str, tf.Tensor]:
+            queries = self._encode[asked](request)
+            return self._answer(gallery.search(queries, asked, most), queries)
 
+        def search_k(request: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+            queries = self._encode[asked](request)
+            per_row = tf.broadcast_to(tf.reshape(k, [-1]), tf.shape(request)[:1])
+            found = gallery.search(queries, asked, tf.clip_by_value(tf.reduce_max(k), 0, gallery.size))
+            wanted = tf.range(tf.shape(found["scores"])[1]) < per_row[:, None]
+            return self._answer(self._blank(found, wanted), queries)
 
-class SearchSignatures(Signatures):
-    """The same with a gallery inside, and the search in it.
+        name = f"{SEARCHES[gallery.side]}_by_{asked}"
+        return {name: self._function(search, asked), f"{name}_k": self._function(search_k, asked, k=True)}
 
-    Args:
-        gallery: the images to search in.
-        top_k: results of a search, at most as many as the gallery holds.
+    def _answer(self, found: dict[str, tf.Tensor], queries: Encoded) -> dict[str, tf.Tensor]:
+        if "valid" not in queries:
+            return found
+        return {**self._blank(found, queries["valid"][:, None]), "valid": queries["valid"]}
 
-    The other arguments are those of `Signatures`.
-    """
-
-    def __init__(self, towers: Towers, *, gallery: EmbeddingSet, top_k: int = 10, **options: Any):
-        super().__init__(towers, **options)
-        self.gallery = PackedGallery(gallery)
-        self._top_k = min(top_k, self.gallery.size)
-
-    def functions(self) -> dict[str, Any]:
-        """The signatures by name, those of the search among them."""
-        return {
-            **super().functions(),
-            "search_by_text": self.search_by_text,
-            "search_by_image": self.search_by_image,
-            "search_by_text_k": self.search_by_text_k,
-            "search_by_image_k": self.search_by_image_k,
-        }
-
-    @tf.function(input_signature=[_TEXT], autograph=False)
-    def search_by_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Sentences (n,) -> `ids` (n, top_k) of the nearest images and their `scores` (n, top_k)."""
-        return self.gallery.search(self._embed_texts(text), self._top_k)
-
-    @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
-    def search_by_image(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Images (n,) -> `ids`, `scores` (n, top_k), "" and NO_SCORE in rows that are not `valid` (n,)."""
-        embedding, valid = self._embed_images(image_bytes)
-        found = self.gallery.search(embedding, self._top_k)
-        return {**_blank(found, valid[:, None]), "valid": valid}
-
-    @tf.function(input_signature=[_TEXT, _K], autograph=False)
-    def search_by_text_k(self, text: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`search_by_text` with the number of results as an input, one for all or one a row."""
-        return self._search_k(self._embed_texts(text), k)
-
-    @tf.function(input_signature=[_IMAGE_BYTES, _K], autograph=False)
-    def search_by_image_k(self, image_bytes: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`search_by_image` with the number of results as an input, one for all or one a row."""
-        embedding, valid = self._embed_images(image_bytes)
-        return {**_blank(self._search_k(embedding, k), valid[:, None]), "valid": valid}
-
-    def _search_k(self, queries: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Results (n, max k), "" and NO_SCORE beyond a row's own k; `k` has 1 or n elements in any shape."""
-        per_row = tf.broadcast_to(tf.reshape(k, [-1]), tf.shape(queries)[:1])
-        found = self.gallery.search(queries, tf.clip_by_value(tf.reduce_max(k), 0, self.gallery.size))
-        return _blank(found, tf.range(tf.shape(found["scores"])[1]) < per_row[:, None])
+    def _blank(self, found: dict[str, tf.Tensor], keep: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Results (n, k) without id and score wherever `keep`, broadcast to (n, k), is false."""
+        keep = tf.broadcast_to(keep, tf.shape(found["scores"]))
+        scores = tf.where(keep, found["scores"], self._scorer.lowest)
+        return {"ids": tf.where(keep, found["ids"], ""), "scores": scores}
 
 
-def unit_rows(embedding: tf.Tensor) -> tf.Tensor:
-    """Rows of (n, d) at length 1 in float32; a zero row stays zero."""
-    return tf.math.l2_normalize(tf.cast(embedding, tf.float32), axis=-1, epsilon=1e-24)
-
-
-def named_weights(towers: Towers | FeatureTowers) -> dict[str, tf.Variable]:
+def named_weights(towers: Towers) -> dict[str, tf.Variable]:
     """The variables of the towers' inference, each once, by a name that is the same in every process."""
     named: dict[str, tf.Variable] = {}
     for prefix, part in towers.named_parts.items():
@@ -198,9 +158,3 @@ def named_weights(towers: Towers | FeatureTowers) -> dict[str, tf.Variable]:
 def input_specs(function: tf.types.experimental.ConcreteFunction) -> dict[str, tf.TensorSpec]:
     """The inputs of a concrete signature by name."""
     return {spec.name: spec for spec in tf.nest.flatten(function.structured_input_signature)}
-
-
-def _blank(found: dict[str, tf.Tensor], keep: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Results (n, k) with "" and NO_SCORE wherever `keep`, broadcast to (n, k), is false."""
-    keep = tf.broadcast_to(keep, tf.shape(found["scores"]))
-    return {"ids": tf.where(keep, found["ids"], ""), "scores": tf.where(keep, found["scores"], NO_SCORE)}

@@ -53,6 +53,21 @@ class TfTextTokenizer(tf.Module):
         return {**self._config, "operations": NAME}
 
 
+def exported_tokenizer(tokenizer: Any, name: str) -> Any:
+    """The tokenizer that leaves with a model: the model's own for the name "core", TensorFlow Text's for "tf_text".
+
+    Raises:
+        UserError: TensorFlow Text's cannot stand in for it, or is missing.
+    """
+    if name != NAME:
+        return tokenizer
+    if not isinstance(tokenizer, WordPieceTokenizer):
+        raise UserError(
+            f"--export_tokenizer={name} is for a text tower with BERT, and this model has none; leave the flag away."
+        )
+    return TfTextTokenizer(tokenizer)
+
+
 def import_tf_text() -> Any:
     """The module `tensorflow_text`, whose import brings TensorFlow its operations.
 
