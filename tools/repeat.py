@@ -31,9 +31,9 @@ def measure_seed(folder: pathlib.Path, arguments: Sequence[str], split: str) -> 
         known: dict[str, float] = json.loads(record.read_text(encoding="utf-8"))
         return known
     import keras
+    from xmkeras.evaluation import Evaluator
 
     from xmkeras import assembly, flags, jobs
-    from xmkeras.evaluation import Evaluator
     from xmkeras.run import RunDirectory
 
     keras.utils.clear_session()

@@ -57,9 +57,10 @@ def configure(flagfile: str = "", **flags: Any) -> Config:
     """
     from xmkeras import flags as command_line
 
-    given = [(name, one) for name, value in flags.items() for one in (value if isinstance(value, tuple | list) else [value])]
     argv = [f"--flagfile={flagfile}"] if flagfile else []
-    argv += [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in given]
+    for name, value in flags.items():
+        for one in value if isinstance(value, tuple | list) else [value]:
+            argv.append(f"--{name}={str(one).lower() if isinstance(one, bool) else one}")
     return command_line.parse(argv).config
 
 
@@ -166,8 +167,9 @@ def _existing(run: Path, data: dict[str, Any]) -> tuple[Config, Any]:
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'xmkeras' has no attribute {name!r}")
-    home = _LAZY[name]
-    return importlib.import_module(f"{home}.{name}") if home == "xmkeras" else getattr(importlib.import_module(home), name)
+    if _LAZY[name] == "xmkeras":
+        return importlib.import_module(f"xmkeras.{name}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 class _Package(types.ModuleType):

@@ -56,7 +56,7 @@ def test_a_run_goes_on_though_its_method_gained_a_parameter(tmp_path: pathlib.Pa
     run.open(config, "abc")
     assert run.config() == config
     run.config_file.write_text(json.dumps(recorded))
-    with pytest.raises(UserError, match="--cmpm.classifier was 'none', is 'cmpc'"):
+    with pytest.raises(UserError, match=r"--cmpm\.classifier was 'none', is 'cmpc'"):
         run.open(flags.parse(["--method=cmpm", "--cmpm.classifier=cmpc"]).config, "abc")
 
 

@@ -9,8 +9,8 @@ from xmkeras import flags
 from xmkeras.run.assembly import build_method, load_table
 from xmkeras.run.evaluator import Evaluator
 from xmkeras.run.sides import sides_of
-from xmkeras.training.monitor import Monitor
 from xmkeras.run.validation import Validation
+from xmkeras.training.monitor import Monitor
 
 
 def test_measures_shows_and_projects(tmp_path: pathlib.Path):

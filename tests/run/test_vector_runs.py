@@ -11,8 +11,8 @@ import pytest
 
 from tests.data.feature_pairs import write_npz, write_wikipedia
 from xmkeras import flags
-from xmkeras.method import Batch
 from xmkeras.export import main as export
+from xmkeras.method import Batch
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.run import jobs
 from xmkeras.run.assembly import load_table

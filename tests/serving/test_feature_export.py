@@ -9,16 +9,16 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from xmkeras.models.features import FeatureInputs, build_feature_towers
+from xmkeras.serving.feature_export import export_feature_model
+from xmkeras.serving.feature_searching import find_features
 
 from tests.data.feature_pairs import vectors
 from xmkeras import search
 from xmkeras.errors import UserError
-from xmkeras.models.features import FeatureInputs, build_feature_towers
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.ranking import top_k
 from xmkeras.serving.client import SearchModel
-from xmkeras.serving.feature_export import export_feature_model
-from xmkeras.serving.feature_searching import find_features
 
 LABELS = np.arange(12) % 3
 IMAGES, TEXTS = (side.astype("f4") for side in vectors(LABELS))

@@ -11,10 +11,10 @@ from PIL import Image
 
 from tests.conformance.cases import SMALL, write_pairs
 from tools import make_pictures
+from xmkeras.errors import UserError
 from xmkeras.evaluate import main as evaluate
 from xmkeras.export import main as export
 from xmkeras.train import main as train
-from xmkeras.errors import UserError
 
 
 def test_both_pictures_are_drawn(tmp_path: pathlib.Path):

@@ -293,8 +293,8 @@ class Sentences:
         return ""
 
     def by_size(self, items: Items) -> np.ndarray:
-        lengths = [len(self.table.captions[row][caption]) for row, caption in zip(items.rows, items.captions, strict=True)]
-        return np.argsort(lengths, kind="stable")
+        places = zip(items.rows, items.captions, strict=True)
+        return np.argsort([len(self.table.captions[row][caption]) for row, caption in places], kind="stable")
 
     def stamp(self) -> object:
         return self.table.captions, self.tokenize.get_config()

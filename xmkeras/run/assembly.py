@@ -9,6 +9,7 @@ import numpy as np
 
 from xmkeras import methods
 from xmkeras.config import Config
+from xmkeras.data.roles import parse_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import ClassSampler, PairSampler, Sampler
 from xmkeras.data.sources import SourceOptions, load_source
@@ -28,6 +29,7 @@ def load_table(config: Config) -> RowTable:
     known = {field.name for field in dataclasses.fields(SourceOptions)}
     chosen = {name: value for name, value in dataclasses.asdict(config.data).items() if name in known}
     chosen |= {"data_dir": str(data_root(config)), "seed": config.data.split_seed}
+    chosen["columns"] = parse_columns(config.data.columns)
     chosen["captions"] = "text" in methods.load(config.method).sides
     table = load_source(config.data.source, SourceOptions(**chosen))
     return one_label_an_image(table) if config.data.labels == "image" else table

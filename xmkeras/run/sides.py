@@ -246,11 +246,11 @@ def captions_of(table: RowTable) -> list[str]:
 
 
 def _options(config: Config, *builders: Callable[..., Any]) -> dict[str, Any]:
-    """The fields of the model's config that builders take, and the seed of their dropouts."""
-    taken = {name for build in builders for name in inspect.signature(build).parameters}
-    return {name: value for name, value in dataclasses.asdict(config.model).items() if name in taken} | {
-        "seed": config.train.seed
-    }
+    """The fields of the model's config that builders take by name, and the seed of their dropouts."""
+    parameters = [one for build in builders for one in inspect.signature(build).parameters.values()]
+    taken = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    chosen = {name: value for name, value in dataclasses.asdict(config.model).items() if name in taken}
+    return chosen | {"seed": config.train.seed}
 
 
 def _array(side: str, table: RowTable | None) -> np.ndarray:
