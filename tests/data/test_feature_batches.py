@@ -9,8 +9,8 @@ import pytest
 
 from tests.data.feature_pairs import vectors
 from xmkeras.data.feature_batches import FeatureBatches, image_feature_batches, text_feature_batches
-from xmkeras.data.vector_table import vector_table
 from xmkeras.data.sampling import PairSampler
+from xmkeras.data.vector_table import vector_table
 
 
 @pytest.fixture(scope="module")
