@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from xmkeras.data.vector_table import by_image, set_aside, vector_table
+from xmkeras.data.vector_table import by_image, set_aside, vector_table, with_validation
 from xmkeras.errors import UserError
 
 COLUMNS = {
@@ -108,6 +108,19 @@ def test_the_fingerprint_is_that_of_a_vector_a_row_in_float32():
 def test_vectors_of_neither_the_rows_nor_the_images_are_refused():
     with pytest.raises(UserError, match="has 4 image vectors for 3 rows of 2 distinct images"):
         by_image("pairs", np.zeros((4, 2)), np.array([0, 0, 1]))
+
+
+def test_validation_takes_whole_images_of_every_class_where_there_is_none():
+    ids = [f"image{number // 2}" for number in range(40)]
+    labels = [number // 20 for number in range(40)]
+    splits = ["train"] * 40
+    chosen = with_validation("pairs", splits, ids, labels, 0.2)
+    assert [chosen[:20].count("validation"), chosen[20:].count("validation")] == [4, 4]
+    assert chosen[::2] == chosen[1::2]
+    assert with_validation("pairs", ["train", "validation", "test"], ids[:3], None, 0.5)[0] == "train"
+    assert with_validation("pairs", splits, ids, labels, 0.0) == splits
+    with pytest.raises(UserError, match="2 splits, 3 ids, 3 labels"):
+        with_validation("pairs", ["train", "test"], ids[:3], None, 0.5)
 
 
 def test_set_aside_takes_the_same_share_of_every_class_and_moves_with_the_seed():

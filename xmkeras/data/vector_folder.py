@@ -9,7 +9,7 @@ import numpy as np
 
 from xmkeras.data.feature_files import read_matrix
 from xmkeras.data.rows import RowTable
-from xmkeras.data.vector_table import set_aside, vector_table
+from xmkeras.data.vector_table import vector_table, with_validation
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,17 +56,12 @@ def load_folder(name: str, page: str, options: SourceOptions) -> RowTable:
         splits += [split] * len(parts["label"][-1])
     labels = np.concatenate(parts["label"])
     ids = [f"{name}-{row:05d}" for row in range(len(labels))]
-    if "validation" not in splits and options.validation_share:
-        train = [row for row, split in enumerate(splits) if split == "train"]
-        aside = set_aside([ids[row] for row in train], labels[train].tolist(), options.validation_share, options.seed)
-        for row in np.asarray(train)[aside]:
-            splits[row] = "validation"
     return vector_table(
         name,
         images=np.concatenate(parts["image"]),
         texts=np.concatenate(parts["text"]),
         labels=labels.tolist(),
-        splits=splits,
+        splits=with_validation(name, splits, ids, labels.tolist(), options.validation_share, options.seed),
         image_ids=ids,
     )
 

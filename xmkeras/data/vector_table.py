@@ -109,6 +109,39 @@ def distinct(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.unique(index, return_index=True)[1], index
 
 
+def with_validation(
+    name: str,
+    splits: Sequence[str],
+    ids: Sequence[str],
+    labels: Sequence[int | str] | None,
+    share: float,
+    seed: int = 0,
+) -> list[str]:
+    """The splits of rows, with a share of the training images of every class for validation where there is none.
+
+    Args:
+        name: of the data set, for messages.
+        splits: (n,) of "train", "validation", "test".
+        ids: (n,) names of the images or texts that stay in one split.
+        labels: (n,) classes, or None where every image is its own.
+        share: of the images of a class, 0 to 1.
+        seed: of the hash that chooses.
+
+    Raises:
+        UserError: lengths differ.
+    """
+    labels = [0] * len(ids) if labels is None else labels
+    _check_lengths(name, {"splits": len(splits), "ids": len(ids), "labels": len(labels)})
+    chosen = np.array(splits, dtype="<U10")
+    if "validation" not in chosen:
+        first, index = distinct(ids)
+        train = np.flatnonzero(chosen[first] == "train")
+        rows = first[train]
+        aside = set_aside([ids[row] for row in rows], [labels[row] for row in rows], share, seed)
+        chosen[np.isin(index, train[aside])] = "validation"
+    return [str(split) for split in chosen]
+
+
 def set_aside(ids: Sequence[str], labels: Sequence[int | str], share: float, seed: int = 0) -> np.ndarray:
     """Which rows a validation part takes: the same share of every class, by a hash of seed and id.
 

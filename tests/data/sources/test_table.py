@@ -202,6 +202,7 @@ def test_vectors_in_place_of_image_files_one_a_line_or_one_an_image(folder, rows
     assert table.captions == [("one", "three"), ("two",)]
     assert table.image_ids == ["a", "b"]
     assert table.image_paths is None
+    assert isinstance(table.features, np.memmap) == (len(rows) == 2)
     np.testing.assert_array_equal(table.features[table.image_index], [[1, 2], [3, 4]])
 
 

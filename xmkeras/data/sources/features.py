@@ -11,7 +11,7 @@ from xmkeras.data.feature_files import read_arrays
 from xmkeras.data.roles import find_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.splits import hash_split, split_name
-from xmkeras.data.vector_table import distinct, set_aside, vector_table
+from xmkeras.data.vector_table import vector_table, with_validation
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,11 +101,5 @@ def _splits(
             raise UserError(
                 f"{options.table} row {row + 1}: unknown split {given[row]!r}; expected train, validation or test."
             )
-    chosen = np.array([str(split) for split in splits], dtype="<U10")
-    if "validation" not in chosen and options.validation_share:
-        first, index = distinct(names)
-        train = np.array([image for image, row in enumerate(first) if chosen[row] == "train"], np.int64)
-        classes = [0 if labels is None else labels[row] for row in first[train]]
-        aside = set_aside([names[row] for row in first[train]], classes, options.validation_share, options.seed)
-        chosen[np.isin(index, train[aside])] = "validation"
-    return [str(split) for split in chosen]
+    chosen = [str(split) for split in splits]
+    return with_validation(options.table, chosen, names, labels, options.validation_share, options.seed)

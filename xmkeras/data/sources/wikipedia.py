@@ -11,7 +11,7 @@ import numpy as np
 from xmkeras.data.feature_files import pick, read_arrays, split_reference
 from xmkeras.data.published import incomplete
 from xmkeras.data.rows import RowTable
-from xmkeras.data.vector_table import set_aside, vector_table
+from xmkeras.data.vector_table import set_aside, vector_table, with_validation
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -146,13 +146,7 @@ def _splits(items: list[_Item], options: SourceOptions) -> list[str]:
     if rule == "daml":
         held = np.flatnonzero(splits == "test")
         splits[held[_first_by_hash([ids[row] for row in held], len(held) // 3, options.seed)]] = "validation"
-    else:
-        rows = np.flatnonzero(splits == "train")
-        aside = set_aside(
-            [ids[row] for row in rows], [labels[row] for row in rows], options.validation_share, options.seed
-        )
-        splits[rows[aside]] = "validation"
-    return [str(split) for split in splits]
+    return with_validation("wikipedia", splits.tolist(), ids, labels, options.validation_share, options.seed)
 
 
 def _first_by_hash(ids: list[str], count: int, seed: int) -> np.ndarray:
