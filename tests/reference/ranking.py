@@ -158,3 +158,11 @@ def mutual_information(labels: Sequence[int], clusters: Sequence[int], average: 
         return 1.0
     mean = (first + second) / 2 if average == "arithmetic" else math.sqrt(first * second)
     return information / mean if mean else 0.0
+
+
+def pair_scores(images: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> list[list[float]]:
+    """The mean over the words (w, d) of a text of the greatest inner product with a region (r, d) of an image."""
+    return [
+        [sum(max(float(word @ region) for region in image) for word in text) / len(text) for text in texts]
+        for image in images
+    ]
