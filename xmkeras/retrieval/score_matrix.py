@@ -5,6 +5,7 @@ matrix are their places in it (`by_place`), and a `MatrixScore` looks the scores
 need not know of it.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -116,9 +117,9 @@ def _mapped(file: Any, shape: tuple[int, ...], path: Path) -> np.memmap:
         os.posix_fallocate(file.fileno(), 0, file.tell() + 4 * int(np.prod(shape)))
         file.flush()
     except OSError as error:
-        size = 4 * np.prod(shape) / 2**20
+        size = math.ceil(4 * np.prod(shape) / 2**20)
         raise UserError(
-            f"{path} cannot be written ({error.strerror}); free {size:,.0f} MiB there or choose another folder"
+            f"{path} cannot be written ({error.strerror}); free {size:,} MiB there or choose another folder"
         ) from error
     return np.memmap(file, "<f4", "r+", offset=file.tell(), shape=shape)
 
