@@ -49,7 +49,7 @@ def xmkeras(queries: int, gallery: int, dim: int, noise: float, seed: int) -> Ru
     """Recalls, mAP and mINP with exact ties, from the ranks of all relevant items."""
     from xmkeras.retrieval import average_precision as precision
     from xmkeras.retrieval import metrics
-    from xmkeras.retrieval.class_protocols import per_query
+    from xmkeras.retrieval.mean_average_precision import per_query
 
     sides = data(queries, gallery, dim, noise, seed)
     measures = {"mAP": precision.average_precision, "mINP": precision.inverse_negative_penalty}

@@ -22,9 +22,9 @@ import pandas as pd
 
 from tools.cca_baseline import choose
 from tools.cca_features import load_photographs
-from xmkeras.retrieval import metrics, protocols
+from xmkeras.retrieval import metrics
+from xmkeras.retrieval.both_ways import BothWays, rank_both_ways
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.protocols import BothWays
 from xmkeras.retrieval.ranking import ranks_both_ways
 
 KS = (1, 5, 10)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         minutes.append((time.monotonic() - started) / 60)
         _command("evaluate", f"--run={run}", f"--split={options.split}")
         sets = [EmbeddingSet.load(run / "embeddings" / options.split / side) for side in ("images", "texts")]
-        trained.append((protocols.rank_both_ways(*sets), sets))
+        trained.append((rank_both_ways(*sets), sets))
     (_, (images, texts)) = trained[0]
     baseline = _cca(options, images.ids)
     rows = {

@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sources import SourceOptions, load_source
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.feature_protocol import feature_protocol
+from xmkeras.retrieval.protocols import load_protocol
 
 Settings = dict[str, Any]
 COLUMNS = ("image_to_text/mAP", "text_to_image/mAP", "mAP", "image_to_text/mAP@50", "text_to_image/mAP@50", "mAP@50")
@@ -177,8 +177,8 @@ def baselines(train: Part) -> dict[str, tuple[Baseline, list[Settings]]]:
 def measure(images: np.ndarray, texts: np.ndarray, part: Part) -> dict[str, float]:
     """The figures of `COLUMNS`, in percent, by the cosine."""
     sides = [EmbeddingSet(part.ids, part.labels, np.asarray(side, np.float32)) for side in (images, texts)]
-    results, _ = feature_protocol(sides[0], sides[1])
-    return {name: results[name] for name in COLUMNS}
+    measured = load_protocol("vectors").measure(sides[0], sides[1], [], label_kind="class")
+    return {name: measured.results[name] for name in COLUMNS}
 
 
 def choose(baseline: Baseline, candidates: Sequence[Settings], train: Part, validation: Part) -> Settings:

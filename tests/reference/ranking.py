@@ -91,13 +91,12 @@ def average_precision(ranking: Sequence[bool], k: int | None = None, divide_by: 
 
 
 def average_precision_without_the_hit(ranking: Sequence[bool]) -> float:
-    """The released CMPL evaluation: the precision at a relevant place does not count that place as a hit."""
-    hits, total = 0, 0.0
-    for place, is_relevant in enumerate(ranking, start=1):
+    """The released CMPL evaluation: at a relevant place, the hits among the places before it, at least one place."""
+    total = 0.0
+    for index, is_relevant in enumerate(ranking):
         if is_relevant:
-            total += hits / place
-            hits += 1
-    return total / hits if hits else 0.0
+            total += sum(ranking[: max(1, index)]) / (index + 1)
+    return total / sum(ranking) if any(ranking) else 0.0
 
 
 def map_at_r(ranking: Sequence[bool]) -> float:
@@ -159,3 +158,11 @@ def mutual_information(labels: Sequence[int], clusters: Sequence[int], average: 
         return 1.0
     mean = (first + second) / 2 if average == "arithmetic" else math.sqrt(first * second)
     return information / mean if mean else 0.0
+
+
+def pair_scores(images: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> list[list[float]]:
+    """The mean over the words (w, d) of a text of the greatest inner product with a region (r, d) of an image."""
+    return [
+        [sum(max(float(word @ region) for region in image) for word in text) / len(text) for text in texts]
+        for image in images
+    ]

@@ -29,6 +29,12 @@ def test_average_precision_agrees_with_the_vectors(name, options):
     assert ap.average_precision(SAMPLE, FOUR, **options)[0] == pytest.approx(VECTORS["expected"][name], abs=1e-8)
 
 
+def test_without_the_hit_a_relevant_first_rank_counts_in_full_as_in_the_cmpl_release():
+    ranks, relevant = np.array([[0, 2, 4], [0, 5, 5], [1, 5, 5]]), np.array([3, 1, 1])
+    found = ap.average_precision(ranks, relevant, count_hit=False)
+    np.testing.assert_allclose(found, [(1 / 1 + 1 / 3 + 2 / 5) / 3, 1, 0])
+
+
 def test_precisions_agree_with_the_vectors():
     expected = VECTORS["expected"]
     assert ap.precision_at_k(SAMPLE, 5)[0] == pytest.approx(expected["precision_at5"])

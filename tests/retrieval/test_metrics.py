@@ -42,6 +42,12 @@ def test_chance_values_agree_with_random_orders():
     assert metrics.chance_median_rank(relevant, gallery) == pytest.approx(np.median(best) + 1, abs=1)
 
 
+def test_less_is_better_of_ranks_alone():
+    falling = ["text_to_image/median_rank", "whole/image_to_text/mean_rank", "mean_rank"]
+    rising = ["rsum", "image_to_text/R@1", "mAP", "image_to_text/class_accuracy", "NMI", "text_to_image/mINP"]
+    assert [metrics.lower_is_better(name) for name in falling + rising] == [True] * 3 + [False] * 6
+
+
 def test_bootstrap_of_a_constant_difference_is_certain():
     first = np.linspace(0, 100, 30)
     result = metrics.paired_bootstrap(first + 2, first, samples=999)

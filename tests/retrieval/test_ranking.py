@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference import ranking as reference
-from xmkeras.retrieval.ranking import ranks, ranks_both_ways, relevant_ranks, top_k
+from xmkeras.retrieval.ranking import ranks, ranks_both_ways, relevant_ranks, top_k, top_k_of_others
 from xmkeras.retrieval.scores import normalised
+from xmkeras.retrieval.sequences import Sequences
 
 VECTORS = json.loads((pathlib.Path(__file__).parent.parent / "vectors.json").read_text())
 TIES = ("pessimistic", "optimistic", "index")
@@ -248,3 +249,19 @@ def test_top_k_of_vectors_over_several_blocks():
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_allclose(scores[:, 0], np.einsum("nd,nd->n", unit[0], unit[1][indices[:, 0]]), rtol=1e-5)
     assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_the_best_of_the_others_leave_the_item_itself_out():
+    items = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [1, 2]], np.float32)
+    indices, scores = top_k_of_others(np.array([2, 3, 0]), items, 3)
+    assert [sorted(row[:2].tolist()) for row in indices[[0, 2]]] == [[0, 1], [1, 2]]
+    assert indices[:, 2].tolist()[::2] == [4, 4]
+    assert indices[1, 0] == 4
+    np.testing.assert_allclose(scores[0], [1, 1, 5**-0.5], rtol=1e-6)
+    assert top_k_of_others(np.array([4]), items, 99)[0].shape == (1, 4)
+
+
+def test_sequences_are_sent_to_the_score_matrix():
+    items = Sequences(np.zeros((3, 2), np.float32), np.array([0, 1, 3]))
+    with pytest.raises(ValueError, match=r"score_matrix\.compute"):
+        ranks(items, items, np.arange(2), np.arange(2))

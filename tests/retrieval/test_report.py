@@ -6,28 +6,19 @@ import numpy as np
 from matplotlib.image import imread
 
 from tests.retrieval.examples import squares
-from xmkeras.retrieval.protocols import rank_both_ways, retrieval
+from xmkeras.retrieval.measured import Show
+from xmkeras.retrieval.protocols import load_protocol
 from xmkeras.retrieval.report import write_report
 
 
 def write(folder, **options):
     images, texts, words, thumbnail, asked = squares(images=30)
-    ranked = rank_both_ways(images, texts)
-    results = retrieval(images, texts, ranked=ranked)
-    path = write_report(
-        folder,
-        title="Squares: test split",
-        results=results,
-        ranked=ranked,
-        images=images,
-        texts=texts,
-        captions=words,
-        thumbnail=thumbnail,
-        examples=1,
-        k=3,
-        **options,
-    )
-    return path.read_text(), results, asked
+    protocol = load_protocol("captions")
+    measured = protocol.measure(images, texts, words, label_kind="image")
+    show = Show(thumbnail=thumbnail, examples=1, k=3, credit=options.get("credit", ""))
+    sections = protocol.sections(measured, show)
+    path = write_report(folder, title="Squares: test split", results=measured.results, sections=sections, **options)
+    return path.read_text(), measured.results, asked
 
 
 def test_the_report_shows_its_numbers_and_all_its_pictures(tmp_path):
@@ -39,7 +30,7 @@ def test_the_report_shows_its_numbers_and_all_its_pictures(tmp_path):
     assert f"| {results['text_to_image/R@1']:.1f} |" in text
     assert "A. Painter, CC BY 4.0" in text
     pictures = re.findall(r"!\[[^\]]+\]\((\S+)\)", text)
-    assert pictures == [f"report/{name}.png" for name in ("ranks", "training", "text_to_image", "image_to_text")]
+    assert pictures == [f"report/{name}.png" for name in ("ranks", "text_to_image", "image_to_text", "training")]
     for picture in pictures:
         pixels = imread(tmp_path / picture)
         assert min(pixels.shape[:2]) > 100

@@ -3,7 +3,9 @@
 import json
 
 from tests.retrieval.examples import squares
-from xmkeras.retrieval.protocols import reed, retrieval
+from xmkeras.retrieval.both_ways import retrieval
+from xmkeras.retrieval.protocols import load_protocol
+from xmkeras.retrieval.protocols.classes import reed
 from xmkeras.retrieval.tables import format_table, markdown_table, write_eval
 
 
@@ -38,3 +40,31 @@ def test_eval_json_holds_the_numbers_and_replaces_the_old_file(tmp_path):
     write_eval(tmp_path / "run" / "eval.json", {"split": "test", "metrics": found})
     assert json.loads((tmp_path / "run" / "eval.json").read_text()) == {"split": "test", "metrics": found}
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["eval.json"]
+
+
+def test_figures_of_any_protocol_have_a_row_or_a_line():
+    images, texts, words, *_ = squares(images=30)
+    folded = load_protocol("folds").measure(images, texts, words, label_kind="image").results
+    table = format_table(folded).splitlines()
+    assert [line.split("  ")[0] for line in table[2:10:2]] == [
+        "text -> image",
+        "image -> text",
+        "whole gallery, text -> image",
+        "whole gallery, image -> text",
+    ]
+    assert table[2].split()[-2:] == ["12", "6"]
+    assert table[6].split()[-2:] == ["60", "30"]
+    whole = f"whole gallery, rsum: {folded['whole/rsum']:.1f} (chance {folded['chance/whole/rsum']:.1f})"
+    assert table[10:] == [f"rsum: {folded['rsum']:.1f} (chance {folded['chance/rsum']:.1f})", whole]
+
+
+def test_images_alone_have_one_row_and_no_ranks():
+    images, *_ = squares(images=30)
+    found = load_protocol("zero_shot").measure(images, None, [], label_kind="class").results
+    table = format_table(found).splitlines()
+    assert table[0].split() == ["R@1", "R@2", "R@4", "R@8", "queries", "gallery"]
+    assert table[2].split()[:3] == ["image", "->", "image"]
+    assert table[2].split()[-2:] == ["30", "29"]
+    assert "classes: 10" in table
+    assert f"NMI: {found['NMI']:.1f}" in table
+    assert markdown_table(found).splitlines()[3].startswith("|   chance | 6.9 |")

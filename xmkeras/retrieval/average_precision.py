@@ -24,10 +24,11 @@ def average_precision(
 
     The three published kinds: the full ranking divided by all relevant items, the default (IRRA, DSCMR); the first k
     ranks divided by the relevant items "found" there, k = 50 (ACMR, DAML); the first k ranks divided by min(k,
-    relevant), which were "possible" (TREC). count_hit=False leaves the hit itself out of each precision, as the
-    released CMPL evaluation does. One relevant item: AP = 1 / (rank + 1). Raises ValueError for another `divide_by`.
+    relevant), which were "possible" (TREC). count_hit=False is the released CMPL evaluation, whose precision at a
+    relevant item leaves that item out, but not at the first rank (it counts the hits among max(1, rank) items, rank
+    from 0). One relevant item: AP = 1 / (rank + 1). Raises ValueError for another `divide_by`.
     """
-    hits = np.arange(ranks.shape[1]) + (1 if count_hit else 0)
+    hits = np.arange(ranks.shape[1]) + (count_hit | (ranks == 0))
     inside = np.arange(ranks.shape[1]) < np.asarray(relevant)[:, None]
     if k is not None:
         inside &= ranks < k

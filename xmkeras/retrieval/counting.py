@@ -7,6 +7,7 @@ from typing import get_args
 import numpy as np
 
 from xmkeras.retrieval.scores import PAIR_COST, Score, Scorer, scorer_of
+from xmkeras.retrieval.sequences import Sequences
 from xmkeras.retrieval.tally import Marks, NearlyAllNear, Tally, Ties
 
 _TILE_ROWS = 1024
@@ -29,6 +30,8 @@ class Side:
 
     def __post_init__(self) -> None:
         self.keys = np.asarray(self.keys)
+        if isinstance(self.items, Sequences):
+            raise ValueError("sequences are ranked by their places in a score matrix: see score_matrix.compute")
         if len(self.items) != len(self.keys):
             raise ValueError(f"{len(self.items)} items but {len(self.keys)} keys")
 

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_FALLING = ("median_rank", "mean_rank")
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether less of the figure `name`, such as "text_to_image/mean_rank", is better: so it is of ranks alone."""
+    return name.rpartition("/")[2] in _FALLING
+
 
 def recall_at_k(ranks: np.ndarray, k: int) -> float:
     """The share of queries, in percent, whose best relevant item is among the first k; ranks (q,), q > 0."""

@@ -165,6 +165,16 @@ def top_k(
     return indices, scores
 
 
+def top_k_of_others(
+    places: np.ndarray, items: np.ndarray, k: int, *, score: Score = None, chunk_bytes: int = CHUNK_BYTES
+) -> tuple[np.ndarray, np.ndarray]:
+    """`top_k` of items[places] among all items but themselves, by their place; k is cut to the number of others."""
+    indices, scores = top_k(items[places], items, k + 1, score=score, chunk_bytes=chunk_bytes)
+    # Not always the first: duplicates may stand before the item itself, or push it out.
+    others = np.argsort(indices == places[:, None], axis=1, kind="stable")[:, : min(k, len(items) - 1)]
+    return np.take_along_axis(indices, others, 1), np.take_along_axis(scores, others, 1)
+
+
 def _best(scores: np.ndarray, places: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if scores.shape[1] > k:
         kept = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k :]

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from xmkeras.files import write_atomically
-from xmkeras.retrieval.protocols import WAYS
 
-_SINGLES = ("class_accuracy", "precision@", "mAP", "MAP@R", "mINP")
-_NAMES = {"text_to_image": "text -> image", "image_to_text": "image -> text"}
+_NAMES = {"text_to_image": "text -> image", "image_to_text": "image -> text", "whole": "whole gallery,"}
+_RANKS = {"median_rank": "median rank", "mean_rank": "mean rank"}
+_SIZES = {"queries": "queries", "gallery": "gallery"}
 
 
 def format_table(results: Mapping[str, float]) -> str:
-    """The figures of `protocols.retrieval` (and of `protocols.reed`, if there) as a table for the screen."""
+    """The figures of any protocol as a table for the screen, a row a direction, and the others below it."""
     header, *rows = _rows(results)
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = [
@@ -37,25 +37,63 @@ def markdown_table(results: Mapping[str, float]) -> str:
 
 
 def _rows(results: Mapping[str, float]) -> list[list[str]]:
-    ks = sorted({int(name.rpartition("@")[2]) for name in results if "/R@" in name})
-    rows = [["", *[f"R@{k}" for k in ks], "median rank", "mean rank", "queries", "gallery"]]
-    for way in WAYS:
-        for prefix, name in (("", _NAMES[way]), ("chance/", "  chance")):
-            start = f"{prefix}{way}/"
-            sizes = [f"{results[f'{way}/{size}']:,}" for size in ("queries", "gallery")] if not prefix else ["", ""]
-            ranks = [f"{results[start + 'median_rank']:,}", f"{results[start + 'mean_rank']:,.1f}"]
-            rows.append([name, *[f"{results[f'{start}R@{k}']:.1f}" for k in ks], *ranks, *sizes])
+    """The header, and two rows a direction: its recalls, ranks and sizes, and their chance values."""
+    columns = _columns(results)
+    ways = dict.fromkeys(_parts(name)[0] for name in results if _is_recall(name) and not name.startswith("chance/"))
+    rows = [["", *columns.values()]]
+    for way in ways:
+        for prefix, title in (("", _title(way) or "image -> image"), ("chance/", "  chance")):
+            rows.append([title, *(_cell(results, prefix, way, figure) for figure in columns)])
     return rows
 
 
+def _columns(results: Mapping[str, float]) -> dict[str, str]:
+    """The figures that have a column, with its heading."""
+    present = {_parts(name)[1] for name in results}
+    recalls = sorted((name for name in present if _is_recall(name)), key=lambda name: int(name.partition("@")[2]))
+    return {name: name for name in recalls} | {n: title for n, title in (_RANKS | _SIZES).items() if n in present}
+
+
+def _cell(results: Mapping[str, float], prefix: str, way: str, figure: str) -> str:
+    value = results.get(f"{prefix}{way}/{figure}" if way else f"{prefix}{figure}")
+    if value is None:
+        return ""
+    if figure in _SIZES:
+        return f"{value:,.0f}"
+    if figure == "median_rank" and float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.1f}"
+
+
 def _single_figures(results: Mapping[str, float]) -> list[tuple[str, str]]:
-    singles = []
+    """The figures without a column, as title and text."""
+    columns, singles = _columns(results), []
     for name, value in results.items():
-        way, _, figure = name.rpartition("/")
-        if name == "rsum" or (way in WAYS and figure.startswith(_SINGLES)):
-            title = f"{_NAMES.get(way, '')} {figure}".replace("_", " ").strip()
-            singles.append((title, f"{value:.1f} (chance {results[f'chance/{name}']:.1f})"))
+        way, figure = _parts(name)
+        if figure in columns or name.startswith("chance/"):
+            continue
+        chance = results.get(f"chance/{name}")
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
+        singles.append((f"{_title(way)} {figure}".replace("_", " ").strip(), text + _chance(chance)))
     return singles
+
+
+def _chance(value: float | None) -> str:
+    return "" if value is None else f" (chance {value:.1f})"
+
+
+def _title(way: str) -> str:
+    return " ".join(_NAMES.get(part, part) for part in way.split("/") if part)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """A name as its direction, "" where it has none, and its figure."""
+    way, _, figure = name.rpartition("/")
+    return way, figure
+
+
+def _is_recall(name: str) -> bool:
+    return _parts(name)[1].startswith("R@")
 
 
 def write_eval(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:

@@ -3,76 +3,16 @@
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from xmkeras.retrieval.answers import Answered, answer
 from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.measured import Thumbnail
 from xmkeras.retrieval.plots import INK, LINE, MUTED, PAPER, RIGHT, WRONG, figure_pixels, new_figure
-from xmkeras.retrieval.ranking import top_k
 from xmkeras.retrieval.scores import Score, turned
-
-Thumbnail = Callable[[str], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Found:
-    """One query and its answers, all of them numbers of items in their sets.
-
-    query: its place; rank: 0-based rank of the best right answer; answers: (k,) the first k, best first;
-    scores and
-    right: (k,) their scores and whether they are right; wanted: the best right answer, for when it is not
-    among them.
-    """
-
-    query: int
-    rank: int
-    answers: np.ndarray
-    scores: np.ndarray
-    right: np.ndarray
-    wanted: int
-
-
-def choose_queries(ranks: np.ndarray, asked: np.ndarray, count: int, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """`count` queries each of the best, the typical (nearest to the median) and the worst; none twice.
-
-    ranks: (q,) 0-based; asked: (q,) bool, which queries have an answer. Equal ranks are drawn by lot from
-    `seed`.
-    """
-    places = np.random.default_rng(seed).permutation(np.flatnonzero(asked))
-    left = places[np.argsort(ranks[places], kind="stable")]
-    chosen = {"best": left[:count]}
-    left = left[count:]
-    chosen["worst"] = left[max(0, len(left) - count) :][::-1]
-    left = left[: max(0, len(left) - count)]
-    middle = np.argsort(np.abs(ranks[left] - np.median(ranks[places])), kind="stable")[:count]
-    chosen["typical"] = left[np.sort(middle)]
-    return {name: chosen[name] for name in ("best", "typical", "worst")}
-
-
-def answer(
-    queries: EmbeddingSet,
-    gallery: EmbeddingSet,
-    places: np.ndarray,
-    ranks: np.ndarray,
-    *,
-    k: int,
-    relevance: str = "id",
-    score: Score = None,
-) -> list[Found]:
-    """The first k answers of the queries at `places`; `relevance` as in `protocols`, `score` of queries."""
-    asked = np.asarray(queries.vectors[places])
-    indices, scores = top_k(asked, gallery.vectors, k, score=score)
-    keys, gallery_keys = (queries.ids, gallery.ids) if relevance == "id" else (queries.labels, gallery.labels)
-    found = []
-    for row, place in enumerate(places):
-        relevant = np.flatnonzero(gallery_keys == keys[place])
-        best = top_k(asked[row : row + 1], gallery.vectors[relevant], 1, score=score)[0][0, 0]
-        right = np.isin(indices[row], relevant)
-        found.append(Found(int(place), int(ranks[place]), indices[row], scores[row], right, int(relevant[best])))
-    return found
 
 
 class _Sheet:
@@ -116,7 +56,7 @@ _MARGIN, _QUERY, _CELL, _GAP, _HEAD, _LINE = 0.25, 2.6, 1.25, 0.16, 0.42, 0.235
 
 
 def text_query_figure(
-    sections: Mapping[str, Sequence[Found]],
+    sections: Mapping[str, Sequence[Answered]],
     captions: Sequence[str],
     image_ids: np.ndarray,
     thumbnail: Thumbnail,
@@ -124,28 +64,26 @@ def text_query_figure(
     credit: str = "",
 ) -> Figure:
     """Rows of a caption and the images it found; a right image further down stands at the end of its row."""
-    everything = [found for rows in sections.values() for found in rows]
-    k = max((len(found.answers) for found in everything), default=1)
-    missed = any(not found.right.any() for found in everything)
-    row, step = _CELL + 0.45, _CELL + _GAP
-    sheet = _Sheet(2 * _MARGIN + _QUERY + (k + missed) * step, _height(sections, row, credit))
-    for y, found in _layout(sheet, sections, row):
+
+    def query(sheet: _Sheet, y: float, found: Answered) -> None:
         _caption(sheet, _MARGIN, y, captions[found.query], found.rank)
-        x = _MARGIN + _QUERY
-        for place, (index, score, right) in enumerate(zip(found.answers, found.scores, found.right, strict=True)):
-            colour, mark = (RIGHT, "✓") if right else (WRONG, "✗")
-            pixels = thumbnail(image_ids[index])
-            sheet.picture(x + place * step, y, _CELL, pixels, colour, 3.5 if right else 1.8)
-            _note(sheet, x + place * step, y, f"{mark} {place + 1}  ·  {score:.2f}", colour)
-        if not found.right.any():
-            sheet.picture(x + k * step, y, _CELL, thumbnail(image_ids[found.wanted]), LINE, 1)
-            _note(sheet, x + k * step, y, f"✓ rank {found.rank + 1:,}", RIGHT)
-    _credit(sheet, credit)
-    return sheet.figure
+
+    return _rows_of_images(sections, query, _QUERY, image_ids, thumbnail, credit)
+
+
+def neighbour_figure(
+    sections: Mapping[str, Sequence[Answered]], image_ids: np.ndarray, thumbnail: Thumbnail, *, credit: str = ""
+) -> Figure:
+    """Rows of an image and the other images it found; a right one further down stands at the end of its row."""
+
+    def query(sheet: _Sheet, y: float, found: Answered) -> None:
+        _asking_image(sheet, y, found, thumbnail(image_ids[found.query]))
+
+    return _rows_of_images(sections, query, _CELL + 0.35, image_ids, thumbnail, credit)
 
 
 def image_query_figure(
-    sections: Mapping[str, Sequence[Found]],
+    sections: Mapping[str, Sequence[Answered]],
     captions: Sequence[str],
     image_ids: np.ndarray,
     thumbnail: Thumbnail,
@@ -158,8 +96,7 @@ def image_query_figure(
     sheet = _Sheet(10, _height(sections, row, credit))
     x = _MARGIN + _CELL + 0.35
     for y, found in _layout(sheet, sections, row):
-        sheet.picture(_MARGIN, y, _CELL, thumbnail(image_ids[found.query]), LINE, 1)
-        _note(sheet, _MARGIN, y, f"rank {found.rank + 1:,}", RIGHT if found.rank == 0 else MUTED)
+        _asking_image(sheet, y, found, thumbnail(image_ids[found.query]))
         for place, (index, score, right) in enumerate(zip(found.answers, found.scores, found.right, strict=True)):
             _line(sheet, x, y + place * _LINE, captions[index], f"{score:.2f}", bool(right))
         if not found.right.any():
@@ -184,7 +121,7 @@ def query_gallery_figure(
 ) -> np.ndarray:
     """A picture of some captions with their top k images, uint8 (height, width, 3), for TensorBoard.
 
-    images, texts, relevance, score: as in `protocols.retrieval`; captions: (m,) the words of the texts;
+    images, texts, relevance, score: as in `both_ways.retrieval`; captions: (m,) the words of the texts;
     ranks: (m,) their text-to-image ranks; thumbnail: image id -> uint8 (h, w, 3). The same captions each time
     `seed` is the same.
     """
@@ -194,13 +131,47 @@ def query_gallery_figure(
     return figure_pixels(text_query_figure({"": found}, captions, images.ids, thumbnail, credit=credit))
 
 
-def _height(sections: Mapping[str, Sequence[Found]], row: float, credit: str) -> float:
+def _rows_of_images(
+    sections: Mapping[str, Sequence[Answered]],
+    query: Callable[[_Sheet, float, Answered], None],
+    width: float,
+    image_ids: np.ndarray,
+    thumbnail: Thumbnail,
+    credit: str,
+) -> Figure:
+    """Rows of images that were found, behind what `query` draws from the left margin, `width` inches wide."""
+    everything = [found for rows in sections.values() for found in rows]
+    k = max((len(found.answers) for found in everything), default=1)
+    missed = any(not found.right.any() for found in everything)
+    row, step = _CELL + 0.45, _CELL + _GAP
+    sheet = _Sheet(2 * _MARGIN + width + (k + missed) * step, _height(sections, row, credit))
+    x = _MARGIN + width
+    for y, found in _layout(sheet, sections, row):
+        query(sheet, y, found)
+        for place, (index, score, right) in enumerate(zip(found.answers, found.scores, found.right, strict=True)):
+            colour, mark = (RIGHT, "✓") if right else (WRONG, "✗")
+            pixels = thumbnail(image_ids[index])
+            sheet.picture(x + place * step, y, _CELL, pixels, colour, 3.5 if right else 1.8)
+            _note(sheet, x + place * step, y, f"{mark} {place + 1}  ·  {score:.2f}", colour)
+        if not found.right.any():
+            sheet.picture(x + k * step, y, _CELL, thumbnail(image_ids[found.wanted]), LINE, 1)
+            _note(sheet, x + k * step, y, f"✓ rank {found.rank + 1:,}", RIGHT)
+    _credit(sheet, credit)
+    return sheet.figure
+
+
+def _asking_image(sheet: _Sheet, y: float, found: Answered, pixels: np.ndarray) -> None:
+    sheet.picture(_MARGIN, y, _CELL, pixels, LINE, 1)
+    _note(sheet, _MARGIN, y, f"rank {found.rank + 1:,}", RIGHT if found.rank == 0 else MUTED)
+
+
+def _height(sections: Mapping[str, Sequence[Answered]], row: float, credit: str) -> float:
     rows = sum(map(len, sections.values()))
     headings = sum(bool(title) for title in sections)
     return max(1.0, 2 * _MARGIN + rows * row + headings * _HEAD + (0.2 if credit else 0))
 
 
-def _layout(sheet: _Sheet, sections: Mapping[str, Sequence[Found]], row: float) -> Iterator[tuple[float, Found]]:
+def _layout(sheet: _Sheet, sections: Mapping[str, Sequence[Answered]], row: float) -> Iterator[tuple[float, Answered]]:
     """Draws the headings and gives each query with the top of its row."""
     y = _MARGIN
     for title, rows in sections.items():

@@ -8,14 +8,63 @@ import numpy as np
 from xmkeras.errors import UserError
 from xmkeras.retrieval import average_precision as precision
 from xmkeras.retrieval import clustering, metrics
-from xmkeras.retrieval.class_protocols import per_query
+from xmkeras.retrieval.answers import best_typical_worst
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.ranking import CHUNK_BYTES, top_k
+from xmkeras.retrieval.mean_average_precision import per_query
+from xmkeras.retrieval.measured import Measured, Show
+from xmkeras.retrieval.query_pictures import neighbour_figure
+from xmkeras.retrieval.ranking import CHUNK_BYTES, top_k_of_others
+from xmkeras.retrieval.report import Picture, Section
+from xmkeras.retrieval.score_matrix import MatrixScore
 from xmkeras.retrieval.scores import Score, normalised
 from xmkeras.retrieval.tally import Ties
 
 KS = (1, 2, 4, 8)
 _NEIGHBOURS, _NEEDED = 5, 3
+
+
+class ZeroShot:
+    """Images alone, each asking for those of its label among all others; see `zero_shot` for its figures."""
+
+    sides: tuple[str, ...] = ("image",)
+    best_metric = "R@1"
+
+    def figures(self, label_kind: str, gallery_size: int) -> tuple[str, ...]:
+        return (*(f"R@{k}" for k in KS), "kNN_accuracy", "NMI", "mAP", "MAP@R", "mINP")
+
+    def measure(
+        self,
+        images: EmbeddingSet,
+        texts: EmbeddingSet | None,
+        captions: list[str],
+        *,
+        label_kind: str,
+        score: Score = None,
+        ties: Ties = "pessimistic",
+        folds: int = 5,
+    ) -> Measured:
+        results = zero_shot(images, score=score, ties=ties)
+        return Measured(results, None, images, None, [], "label", score=score)
+
+    def sections(self, measured: Measured, show: Show) -> list[Section]:
+        """The best, typical and worst images with their nearest neighbours."""
+        if show.thumbnail is None:
+            return []
+        images, labels = measured.images.vectors, measured.images.labels
+        _, first, _ = per_query(images, images, labels, labels, {}, exclude_self=True, score=measured.score)
+        found = best_typical_worst(
+            measured.images,
+            None,
+            first,
+            examples=show.examples,
+            k=show.k,
+            relevance="label",
+            score=measured.score,
+            seed=show.seed,
+        )
+        words = "Images with their nearest neighbours: those of their class framed in green, others in red"
+        figure = neighbour_figure(found, measured.images.ids, show.thumbnail, credit=show.credit)
+        return [Section("Images and their neighbours", "", (Picture("neighbours", words, figure),))]
 
 
 def zero_shot(
@@ -36,12 +85,13 @@ def zero_shot(
     and "classes". An item is left out of its own answers by its place, so that a duplicate of it remains one. An item
     alone in its class is not asked: "queries" counts those that are; it is clustered with the others.
     score: the cosine, which orders unit vectors by their Euclidean distance, or as in `ranking.ranks`. Clusters are
-    those of the unit vectors, or of the vectors as they are when score is "euclidean".
+    those of the unit vectors, or of the vectors as they are when score is "euclidean"; a matrix of scores has no
+    vectors to be clustered, and "NMI" is left out.
     As published elsewhere: knn="plurality" takes the most frequent label of five neighbours, the lowest of several,
     for the answer; nmi="geometric" as in `clustering.normalised_mutual_information`. Raises UserError when no two
     items share a label, or a vector is not finite.
     """
-    vectors, labels = np.asarray(embeddings.vectors, np.float32), embeddings.labels
+    vectors, labels = embeddings.vectors, embeddings.labels
     if not np.isfinite(vectors).all():
         raise UserError("an embedding is not finite: the model has diverged, or its file is damaged")
     values, first, relevant = per_query(
@@ -70,10 +120,10 @@ def zero_shot(
         results[f"R@{k}"] = metrics.recall_at_k(first[asked], k)
         results[f"chance/R@{k}"] = metrics.chance_recall_at_k(relevant[asked], len(labels) - 1, k)
     classes = len(np.unique(labels))
-    clusters = clustering.k_means(
-        vectors if score == "euclidean" else normalised(vectors), classes, seed=seed, n_init=n_init
-    )
-    results["NMI"] = 100.0 * clustering.normalised_mutual_information(labels, clusters, average=nmi)
+    if not isinstance(score, MatrixScore):
+        points = vectors if score == "euclidean" else normalised(vectors)
+        clusters = clustering.k_means(points, classes, seed=seed, n_init=n_init)
+        results["NMI"] = 100.0 * clustering.normalised_mutual_information(labels, clusters, average=nmi)
     return results | {"queries": int(asked.sum()), "gallery": len(labels) - 1, "classes": classes}
 
 
@@ -89,10 +139,10 @@ def plurality(
 
     n is at least 2; score as in `ranking.ranks`.
     """
-    indices, _ = top_k(vectors, vectors, k + 1, score=score, chunk_bytes=chunk_bytes)
-    # Not always the first: duplicates may stand before the item itself, or push it out.
-    itself = indices == np.arange(len(vectors))[:, None]
-    others = np.take_along_axis(indices, np.argsort(itself, axis=1, kind="stable"), 1)[:, : min(k, len(vectors) - 1)]
+    others, _ = top_k_of_others(np.arange(len(vectors)), vectors, k, score=score, chunk_bytes=chunk_bytes)
     found = np.sort(labels[others], axis=1)
     votes = np.count_nonzero(found[:, :, None] == found[:, None, :], axis=2)
     return np.take_along_axis(found, votes.argmax(axis=1)[:, None], 1)[:, 0]
+
+
+PROTOCOL = ZeroShot()

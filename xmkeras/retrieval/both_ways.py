@@ -1,4 +1,4 @@
-"""The published ways to measure retrieval: recall both ways, COCO's five folds, and Reed's class protocol."""
+"""Images searched by texts and texts by images: ranks, recalls, median and mean ranks, and their chance values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,15 @@ import numpy as np
 from xmkeras.errors import UserError
 from xmkeras.retrieval import metrics
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.ranking import CHUNK_BYTES, Ties, ranks, ranks_both_ways
-from xmkeras.retrieval.scores import Score, normalised
+from xmkeras.retrieval.ranking import CHUNK_BYTES, ranks_both_ways
+from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.tally import Ties
 
 Relevance = Literal["id", "label"]
 KS = (1, 5, 10)
 WAYS = ("text_to_image", "image_to_text")
+# What `retrieval` reports of each model: neither sizes nor chance.
+FIGURES = (*(f"{way}/{name}" for way in WAYS for name in ("R@1", "R@5", "R@10", "median_rank", "mean_rank")), "rsum")
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,22 @@ def rank_both_ways(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> BothWays:
     """Ranks each image among all texts and each text among all images; arguments as in `retrieval`."""
-    if len(np.unique(images.ids)) != len(images):
-        raise UserError("the gallery holds an image twice: rank each distinct image once, or every recall is wrong")
-    image_keys, text_keys = (images.ids, texts.ids) if relevance == "id" else (images.labels, texts.labels)
+    image_keys, text_keys = checked_keys(images, texts, relevance)
     image_relevant, text_relevant = _matches(image_keys, text_keys), _matches(text_keys, image_keys)
-    if not image_relevant.any():
-        raise UserError(f"no text has the {relevance} of any image: are both embeddings of the same split?")
     image_to_text, text_to_image = ranks_both_ways(
         images.vectors, texts.vectors, image_keys, text_keys, ties=ties, score=score, chunk_bytes=chunk_bytes
     )
     return BothWays(image_to_text, text_to_image, image_relevant, text_relevant)
+
+
+def checked_keys(images: EmbeddingSet, texts: EmbeddingSet, relevance: Relevance) -> tuple[np.ndarray, np.ndarray]:
+    """What images and texts that belong together share, (n,) and (m,); UserError as in `retrieval`."""
+    if len(np.unique(images.ids)) != len(images):
+        raise UserError("the gallery holds an image twice: rank each distinct image once, or every recall is wrong")
+    keys = (images.ids, texts.ids) if relevance == "id" else (images.labels, texts.labels)
+    if not np.isin(*keys).any():
+        raise UserError(f"no text has the {relevance} of any image: are both embeddings of the same split?")
+    return keys
 
 
 def retrieval(
@@ -95,72 +104,6 @@ def _one_way(way: str, ranks: np.ndarray, relevant: np.ndarray, gallery: int, ks
     results[f"{way}/mean_rank"] = metrics.mean_rank(ranks)
     results[f"chance/{way}/mean_rank"] = metrics.chance_mean_rank(relevant, gallery)
     return results | {f"{way}/queries": len(ranks), f"{way}/gallery": gallery}
-
-
-def five_fold(
-    images: EmbeddingSet,
-    texts: EmbeddingSet,
-    *,
-    folds: int = 5,
-    ks: Sequence[int] = KS,
-    ties: Ties = "pessimistic",
-) -> dict[str, float]:
-    """COCO's 1K protocol: `retrieval` inside equal parts of the gallery, every figure averaged over them.
-
-    Part f holds the images f n / folds to (f + 1) n / folds, in order, and their texts. Raises UserError when
-    the number of images cannot be divided by `folds`.
-    """
-    if len(images) == 0 or len(images) % folds:
-        raise UserError(f"{len(images)} images cannot be cut into {folds} equal folds")
-    parts = []
-    for rows in np.split(np.arange(len(images)), folds):
-        own = images.take(rows)
-        parts.append(retrieval(own, texts.take(np.isin(texts.ids, own.ids)), ks=ks, ties=ties))
-    return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
-
-
-def reed(
-    images: EmbeddingSet, texts: EmbeddingSet, *, k: int = 50, similarity: Literal["cosine", "dot"] = "cosine"
-) -> dict[str, float]:
-    """Reed et al. 2016 (CUB and Flowers): a class is the mean of all its sentence embeddings.
-
-    "image_to_text/class_accuracy": percent of the images whose class has the prototype of the highest score,
-    averaged over images; "text_to_image/precision@k": percent of the k best images of a prototype that are of
-    its class, averaged over classes (papers print it as AP@50). The mean is taken before anything is
-    normalised. similarity: Reed uses "dot", CMPM and TIMAM "cosine". Ties count against the model; in a
-    gallery of fewer than k images, k is its size. "chance/" gives the values of a random order. Raises
-    UserError when an image has a class without a text.
-    """
-    classes = np.unique(texts.labels)
-    if not len(images) or not np.isin(images.labels, classes).all():
-        raise UserError("the class protocol needs at least one image, and a text for each class of the images")
-    classes, own = np.unique(images.labels, return_inverse=True)
-    prototypes = _class_means(texts, classes)
-    vectors = np.asarray(images.vectors, np.float32)
-    if similarity == "cosine":
-        prototypes, vectors = normalised(prototypes), normalised(vectors)
-    score: Score = (lambda left, right: left @ right.T) if similarity == "dot" else None
-    wins = ranks(vectors, prototypes, images.labels, classes, score=score) == 0
-    k = min(k, len(images))
-    precision = [_precision_at_k(vectors @ one, own == index, k) for index, one in enumerate(prototypes)]
-    return {
-        "image_to_text/class_accuracy": 100.0 * float(wins.mean()),
-        f"text_to_image/precision@{k}": 100.0 * float(np.mean(precision)),
-        "chance/image_to_text/class_accuracy": 100.0 / len(classes),
-        f"chance/text_to_image/precision@{k}": 100.0 / len(classes),
-    }
-
-
-def _class_means(texts: EmbeddingSet, classes: np.ndarray) -> np.ndarray:
-    """(C, d) float32 means of the texts of each of the classes."""
-    return np.stack([np.mean(texts.vectors[texts.labels == one], axis=0, dtype=np.float64) for one in classes]).astype(
-        np.float32
-    )
-
-
-def _precision_at_k(scores: np.ndarray, relevant: np.ndarray, k: int) -> float:
-    worst_first = np.where(np.isnan(scores), np.inf, -scores)
-    return float(relevant[np.lexsort((relevant, worst_first))[:k]].mean())
 
 
 def _matches(keys: np.ndarray, others: np.ndarray) -> np.ndarray:

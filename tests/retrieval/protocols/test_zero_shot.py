@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference import ranking as reference
+from tests.retrieval.examples import squares
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.zero_shot import plurality, zero_shot
+from xmkeras.retrieval.measured import Show
+from xmkeras.retrieval.protocols.zero_shot import PROTOCOL, plurality, zero_shot
 
-VECTORS = json.loads((pathlib.Path(__file__).parent.parent / "vectors.json").read_text())["zero_shot_metrics"]
+VECTORS = json.loads((pathlib.Path(__file__).parents[2] / "vectors.json").read_text())["zero_shot_metrics"]
 
 
 def embeddings(vectors, labels):
@@ -91,3 +93,14 @@ def test_what_cannot_be_measured_is_refused():
         zero_shot(embeddings(np.eye(3), [0, 1, 2]))
     with pytest.raises(UserError, match="not finite"):
         zero_shot(embeddings(np.full((3, 2), np.nan), [0, 0, 0]))
+
+
+def test_the_section_shows_images_with_their_neighbours():
+    images, _, _, thumbnail, asked = squares(images=30)
+    measured = PROTOCOL.measure(images, None, [], label_kind="class", ties="optimistic")
+    assert measured.results == zero_shot(images, ties="optimistic")
+    assert (measured.ranked, measured.texts, measured.captions) == (None, None, [])
+    (section,) = PROTOCOL.sections(measured, Show(thumbnail=thumbnail, examples=2, k=4, credit="A. Painter"))
+    figure = section.pictures[0].figure
+    assert sum(text.get_text().startswith("rank ") for text in figure.texts) == 6
+    assert len(asked) == len(figure.axes) >= 6 * 5

@@ -1,0 +1,64 @@
+"""What an evaluation protocol measures of a split, and what its part of the report is drawn from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xmkeras.retrieval.both_ways import BothWays, Relevance
+from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.scores import Score
+
+Thumbnail = Callable[[str], np.ndarray]
+
+_SIZES = ("queries", "gallery", "classes")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One split's figures by name, and what they were made of.
+
+    ranked, texts: None where images are searched by images. captions: (m,) the words of the texts, if any.
+    curves: way -> precision over scope. score: by which everything was ranked, images first.
+    """
+
+    results: dict[str, float]
+    ranked: BothWays | None
+    images: EmbeddingSet
+    texts: EmbeddingSet | None
+    captions: list[str]
+    relevance: Relevance
+    curves: dict[str, np.ndarray] = field(default_factory=dict)
+    score: Score = None
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The results that change from one evaluation to the next: neither sizes nor chance."""
+        return {
+            name: value
+            for name, value in self.results.items()
+            if not name.startswith("chance/") and name.rpartition("/")[2] not in _SIZES
+        }
+
+
+@dataclass(frozen=True)
+class Show:
+    """What the report of a run shows beside its figures.
+
+    thumbnail: image id -> uint8 (h, w, 3), called for the images that are shown, and no others; None: no pictures.
+    credit: attribution, put under the pictures. label_names: the name of each label, numbers where empty.
+    name: of the run. seed: of what is drawn by lot and of t-SNE. examples: queries of each kind (best, typical,
+    worst), each with its first `k` answers.
+    private_dims: how many of the last dimensions of an embedding tell nothing but its modality.
+    untrained: embeds the same split with the run's first weights, images and texts, for a comparison.
+    """
+
+    thumbnail: Thumbnail | None = None
+    credit: str = ""
+    label_names: Sequence[str] = ()
+    name: str = "this run"
+    seed: int = 0
+    examples: int = 3
+    k: int = 5
+    private_dims: int = 0
+    untrained: Callable[[], tuple[EmbeddingSet, EmbeddingSet]] | None = None

@@ -1,0 +1,56 @@
+"""COCO's 1K and 5K: recalls inside equal parts of the gallery, averaged, and those of the whole."""
+
+import dataclasses
+
+import numpy as np
+
+from xmkeras.errors import UserError
+from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.measured import Measured
+from xmkeras.retrieval.protocols.captions import Captions, needed
+from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.tally import Ties
+
+WHOLE = "whole/"
+
+
+class Folds(Captions):
+    """The figures of `captions` as their mean over the folds (COCO 1K), and of all images as "whole/..." (5K).
+
+    Fold f holds the images f n / folds to (f + 1) n / folds, in order, and their texts.
+    """
+
+    def figures(self, label_kind: str, gallery_size: int) -> tuple[str, ...]:
+        names = super().figures(label_kind, gallery_size)
+        return names + tuple(WHOLE + name for name in names)
+
+    def measure(
+        self,
+        images: EmbeddingSet,
+        texts: EmbeddingSet | None,
+        captions: list[str],
+        *,
+        label_kind: str,
+        score: Score = None,
+        ties: Ties = "pessimistic",
+        folds: int = 5,
+    ) -> Measured:
+        texts = needed(texts)
+        if len(images) == 0 or len(images) % folds:
+            raise UserError(f"{len(images)} images cannot be cut into {folds} equal folds")
+        parts = []
+        for rows in np.split(np.arange(len(images)), folds):
+            own = images.take(rows)
+            their = texts.take(np.isin(texts.ids, own.ids))
+            parts.append(super().measure(own, their, [], label_kind=label_kind, score=score, ties=ties).results)
+        results = {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+        whole = super().measure(images, texts, captions, label_kind=label_kind, score=score, ties=ties)
+        return dataclasses.replace(whole, results=results | {_whole(name): v for name, v in whole.results.items()})
+
+
+def _whole(name: str) -> str:
+    chance = "chance/" if name.startswith("chance/") else ""
+    return f"{chance}{WHOLE}{name.removeprefix('chance/')}"
+
+
+PROTOCOL = Folds()
