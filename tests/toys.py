@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from xmkeras.method import Batch, Losses, Method, Outputs, Similarity, Tensor
+from xmkeras.layers import EpochMean
+from xmkeras.method import Batch, Clock, Losses, Method, Outputs, Similarity, Tensor
 from xmkeras.models.encoder import Encoder, Part, Towers
 
 WORDS = 9
@@ -22,17 +23,29 @@ class NoParams:
 
 
 class ImagesOnly(Method):
-    """Images of one label are drawn together and all others apart: softmax over the cosines of the batch."""
+    """Images of one label are drawn together and all others apart: softmax over the cosines of the batch.
+
+    The head `mean` knows the loss of the last epoch.
+    """
 
     Params = NoParams
     sides: ClassVar[tuple[str, ...]] = ("image",)
+
+    def __init__(self, towers: Towers, params: NoParams, num_labels: int):
+        super().__init__(towers, params, num_labels)
+        self.add_head("mean", EpochMean(name="mean"))
+
+    def start_step(self, clock: Clock) -> None:
+        if clock.begins_epoch:
+            self.heads["mean"].roll()
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
         labels = batch["label"]
         itself = ops.eye(ops.shape(labels)[0])
         alike = ops.cast(labels[:, None] == labels[None], "float32") * (1 - itself)
         log_shares = ops.log_softmax(self.score(outputs) / 0.1 - 1e9 * itself, axis=1)
-        return {"contrastive": -ops.sum(alike * log_shares) / ops.maximum(ops.sum(alike), 1.0)}
+        loss = -ops.sum(alike * log_shares) / ops.maximum(ops.sum(alike), 1.0)
+        return {"contrastive": self.heads["mean"](loss)}
 
 
 class PairScore(Method):

@@ -27,6 +27,36 @@ def test_more_gpus_than_there_are():
         strategy.make_strategy("512")
 
 
+@pytest.mark.parametrize(
+    ("cluster", "sentence"),
+    [
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}', "several workers"),
+        ("{", "no JSON object"),
+    ],
+)
+def test_several_workers_are_refused(cluster: str, sentence: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TF_CONFIG", cluster)
+    with pytest.raises(UserError, match=f"TF_CONFIG.*{sentence}.*unset it"):
+        strategy.make_strategy("cpu")
+
+
+def test_a_cluster_of_one_worker_is_this_machine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}}')
+    assert strategy.make_strategy("cpu").num_replicas_in_sync == 1
+
+
+def test_an_update_stands_under_its_condition():
+    total = tf.Variable(0.0)
+
+    @tf.function
+    def step(condition: tf.Tensor):
+        tf.distribute.get_strategy().run(strategy.run_if, args=(condition, total.assign_add, tf.constant(2.0)))
+
+    for condition, expected in ((True, 2), (False, 2), (True, 4)):
+        step(tf.constant(condition))
+        assert float(total) == expected
+
+
 def test_one_replica_gathers_and_sums_nothing():
     values = {"a": tf.constant([1.0, 2.0])}
 

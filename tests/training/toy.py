@@ -41,6 +41,20 @@ class Distance(Method):
         return {"distance": keras.ops.mean(keras.ops.square(outputs["image"] - outputs["text"]))}
 
 
+class Rooted(Distance):
+    """The root of a sum of squares as a second term: where all are 0 it is finite and its gradient is not."""
+
+    gathered = ("scale",)
+
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        return {**super().losses(outputs, batch), **self.root(outputs, batch)}
+
+    @staticmethod
+    def root(outputs: Outputs, batch: Batch) -> Losses:
+        squares = keras.ops.square(outputs["image"] * batch["scale"][:, None])
+        return {"root": keras.ops.sqrt(keras.ops.sum(squares))}
+
+
 class Alternating(Distance):
     """Updates the image tower at every step and the text tower at every second one."""
 
@@ -91,10 +105,11 @@ def method(kind: type[Method] = Distance, seed: int = 0, **options: Any) -> Meth
 
 @dataclasses.dataclass
 class Batches:
-    """Random batches as a pure function of the step; the step of `nan_at` holds a NaN."""
+    """Random batches as a pure function of the step; that of `nan_at` holds a NaN, that of `zero_at` a scale of 0."""
 
     size: int = 6
     nan_at: int = -1
+    zero_at: int = -1
     bad_rows: list[int] = dataclasses.field(default_factory=list)
 
     def batch(self, step: int) -> dict[str, tf.Tensor]:
@@ -104,6 +119,7 @@ class Batches:
             image[2] = np.nan
         numbers = np.arange(self.size, dtype=np.int64)
         values = {"image": image, "text": generator.normal(size=(self.size, 5)).astype(np.float32)}
+        values["scale"] = np.full(self.size, float(step != self.zero_at), np.float32)
         return {
             n: tf.constant(v) for n, v in (values | {"label": numbers, "image_id": numbers, "row": numbers}).items()
         }

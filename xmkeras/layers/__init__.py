@@ -1,6 +1,7 @@
 """Small Keras layers in keras.ops, all serialisable under the package name xmkeras."""
 
 from xmkeras.layers.caffe import CaffePreprocessing
+from xmkeras.layers.epoch_mean import EpochMean
 from xmkeras.layers.gradient_reversal import GradientReversal
 from xmkeras.layers.lstm import PortableLSTM
 from xmkeras.layers.map_attention import MapAttention
@@ -11,6 +12,7 @@ from xmkeras.layers.unit_column_dense import UnitColumnDense
 __all__ = [
     "CaffePreprocessing",
     "Dropout",
+    "EpochMean",
     "GradientReversal",
     "LastStatePooling",
     "MapAttention",

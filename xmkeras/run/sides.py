@@ -36,6 +36,7 @@ from xmkeras.models.towers import bert_encoder, picture_encoder, word_encoder
 from xmkeras.models.vectors import vector_encoder
 from xmkeras.run.directory import RunDirectory, data_root
 from xmkeras.serving import inputs
+from xmkeras.serving.tf_text_tokenizer import exported_tokenizer
 
 Kept = dict[str, Any]
 Thumbnail = Callable[[str], np.ndarray]
@@ -218,7 +219,7 @@ def _sentences(about: Kept, tokenizer: keras.layers.Layer, build: Callable[[], E
         return readers.Sentences(table, tokenizer)
 
     def request(name: str) -> inputs.Input:
-        return inputs.Sentences(inputs.exported_tokenizer(tokenizer, name))
+        return inputs.Sentences(exported_tokenizer(tokenizer, name))
 
     return Side(about["kind"], about, build, reader, request)
 

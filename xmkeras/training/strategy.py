@@ -122,7 +122,10 @@ def run_if(condition: tf.Tensor, update: Callable[[Any], None], values: Any) -> 
     """
 
     def branch(strategy: tf.distribute.Strategy, condition: Any, values: Any) -> None:
-        tf.cond(first(strategy, condition), lambda: strategy.run(update, args=(values,)), lambda: None)
+        def updated() -> None:
+            strategy.run(update, args=(values,))
+
+        tf.cond(first(strategy, condition), updated, lambda: None)
 
     tf.distribute.get_replica_context().merge_call(branch, args=(condition, values))
 
