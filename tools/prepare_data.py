@@ -9,9 +9,11 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from xmkeras import assembly, flags
+from xmkeras import flags
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sources import SourceOptions, source_names
+from xmkeras.run.assembly import load_table
+from xmkeras.run.directory import data_root
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,8 +22,8 @@ def main(argv: Sequence[str]) -> int:
     if config.data.source in source_names():
         source = importlib.import_module(f"xmkeras.data.sources.{config.data.source}")
         if hasattr(source, "download"):
-            source.download(SourceOptions(data_dir=str(assembly.data_root(config))))
-    print(summary(assembly.load_table(config)))
+            source.download(SourceOptions(data_dir=str(data_root(config))))
+    print(summary(load_table(config)))
     return 0
 
 

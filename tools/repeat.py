@@ -31,10 +31,10 @@ def measure_seed(folder: pathlib.Path, arguments: Sequence[str], split: str) -> 
         known: dict[str, float] = json.loads(record.read_text(encoding="utf-8"))
         return known
     import keras
-    from xmkeras.evaluation import Evaluator
 
-    from xmkeras import assembly, flags, jobs
-    from xmkeras.run import RunDirectory
+    from xmkeras import flags
+    from xmkeras.run import jobs
+    from xmkeras.run.directory import RunDirectory
 
     keras.utils.clear_session()
     config = flags.parse(arguments).config
@@ -42,11 +42,9 @@ def measure_seed(folder: pathlib.Path, arguments: Sequence[str], split: str) -> 
     result = jobs.train(run.named_in(config), run)
     if result.ending == "interrupted":
         raise KeyboardInterrupt
-    method, step = jobs.load_method(config, run)
-    table = assembly.load_table(config).split(split)
-    results = Evaluator(config, table, method, run.embeddings(split)).measure().results
-    write_atomically(record, json.dumps({**results, "step": step}, indent=1))
-    return results
+    measured, step = jobs.measure(config, run, split)
+    write_atomically(record, json.dumps({**measured.results, "step": step}, indent=1))
+    return measured.results
 
 
 def format_row(name: str, results: Sequence[Mapping[str, float]]) -> str:

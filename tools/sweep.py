@@ -93,8 +93,8 @@ def run_trial(folder: pathlib.Path, values: Values, flags: Sequence[str], metric
     import keras
 
     from xmkeras import flags as flag_parser
-    from xmkeras import jobs
-    from xmkeras.run import RunDirectory
+    from xmkeras.run import jobs
+    from xmkeras.run.directory import RunDirectory
 
     given = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
     run = RunDirectory(folder / "run")

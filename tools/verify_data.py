@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from xmkeras import assembly, flags
+from xmkeras import flags
 from xmkeras.data.bars import progress
 from xmkeras.data.decoding import decode
 from xmkeras.data.rows import BadRow, RowTable
+from xmkeras.run.assembly import load_table
 
 Decode = Callable[[tf.Tensor], Any]
 _READERS = 4
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     config = flags.parse(argv).config
     # A missing file is one more broken row of the report, not the end of it.
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, check_images=False))
-    return report(assembly.load_table(config), decode)
+    return report(load_table(config), decode)
 
 
 def report(table: RowTable, decode_image: Decode) -> int:

@@ -42,8 +42,7 @@ def main(argv: Sequence[str]) -> int:
         tokenizer=options.export_tokenizer,
     )
     print(f"SavedModel: {directory}")
-    asked = "--text_features=FILE.npy" if run.widths_file.is_file() else '--images=FOLDER --text="a red heart"'
-    print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {asked}")
+    print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {queries.example(directory)}")
     return 0
 
 

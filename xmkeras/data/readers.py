@@ -313,7 +313,7 @@ def outside_graph(array: np.ndarray) -> tf.Tensor:
     with tf.init_scope(), tf.device("CPU"):
         if isinstance(array, np.memmap) and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0:
             # Private pages of the same file: DLPack hands over what may be written to, and nothing here writes.
-            mapped = np.memmap(array.filename, array.dtype, "c", _offset(array), array.shape)
+            mapped = np.memmap(str(array.filename), array.dtype, "c", _offset(array), array.shape)
             return tf.experimental.dlpack.from_dlpack(mapped.__dlpack__())
         return tf.constant(array)
 

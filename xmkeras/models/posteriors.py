@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from xmkeras.models.encoder import Towers
+from xmkeras.models.encoder import Encoder, Towers
 
 Tensor = Any
 
@@ -52,8 +52,10 @@ def posterior_towers(towers: Towers, label_head: keras.layers.Layer) -> Towers:
         towers: of two sides, give embeddings (B, d).
         label_head: a built layer, (B, d) -> logits (B, C), shared by both sides.
     """
-    sides = {}
-    for place, (side, encoder) in enumerate(towers.sides.items()):
+
+    def lifted(place: int, encoder: Encoder) -> Encoder:
         lift = PosteriorEmbedding(place, name="posterior", dtype="float32")
-        sides[side] = encoder.then(lambda embedding, lift=lift: lift(label_head(embedding)))
+        return encoder.then(lambda embedding: lift(label_head(embedding)))
+
+    sides = {side: lifted(place, encoder) for place, (side, encoder) in enumerate(towers.sides.items())}
     return Towers(sides, private_dims=2)

@@ -113,7 +113,7 @@ def _write(path: pathlib.Path, count: int, blocks: Iterator[tuple[np.ndarray, li
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        array: np.ndarray | None = None
+        array: np.memmap | None = None
         for numbers, (values,) in blocks:
             if array is None:
                 array = np.lib.format.open_memmap(partial, "w+", np.float32, (count, *values.shape[1:]))

@@ -82,7 +82,7 @@ class Evaluator:
         """Embeds the split and measures it by the protocol."""
         embedded = self._embedded()
         sets = {name: items for name, (items, _) in embedded.items()}
-        score: Score = None if self._method.similarity == "cosine" else self._method.similarity
+        score: Score = "euclidean" if self._method.similarity == "euclidean" else None
         if self._method.similarity == "pairs":
             score, sets = self._scored(sets)
         return self.protocol.measure(

@@ -64,7 +64,8 @@ def train(config: Config, run: RunDirectory) -> Result:
             run.clear()
         rows = table.split("train")
         sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
-        refuse_not_taken(config, {side.kind for side in sides.values()})
+        if not run.config_file.is_file():
+            refuse_not_taken(config, {side.kind for side in sides.values()})
         run.open(config, table.fingerprint(), table.credit)
         write_atomically(run.inputs_file, json.dumps({name: side.kept for name, side in sides.items()}, indent=0))
         with strategy.scope():
@@ -147,6 +148,12 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     named = method.named_variables()
     restore(named, weights | {name: averages[name] for name in averages if name in named})
     return Loaded(method, checkpoint.step, sides)
+
+
+def measure(config: Config, run: RunDirectory, split: str = "test") -> tuple[Measured, int]:
+    """What `evaluate` measures, without a report, and the step of the weights."""
+    evaluator, step = _evaluator(config, run, load_table(config).split(split), split)
+    return evaluator.measure(), step
 
 
 def evaluate(
@@ -305,7 +312,7 @@ def _comparison(
         measured.relevance,
         ties=ties,
     )
-    measured.results |= {"against/rsum": difference.mean, "against/p": difference.p}
+    measured.results.update({"against/rsum": difference.mean, "against/p": difference.p})
     return paired.comparison_section(difference, run.path.name, other.path.name)
 
 

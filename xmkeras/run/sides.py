@@ -172,7 +172,7 @@ def _vectors(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Si
     def reader(table: RowTable, training: bool) -> Reader:
         return readers.Vectors(f"{side}_features", _array(side, table), _items(side, table))
 
-    about = {"kind": f"{side} vectors", "width": width}
+    about: Kept = {"kind": f"{side} vectors", "width": width}
     build = functools.partial(vector_encoder, side, width, examples, **own, **_options(config, vector_encoder))
     return Side(about["kind"], about, build, reader, lambda _: inputs.Arrays(side, (width,)))
 
@@ -180,7 +180,7 @@ def _vectors(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Si
 def _words(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
     vectors = None if rows is None else load_word_vectors(config.model.word_vectors, data_root(config))
     words = kept.get("words")
-    if words is None:
+    if words is None and rows is not None:
         extra = () if vectors is None else vectors.words
         words = Vocabulary.build(captions_of(rows), min_count=config.data.min_count, extra_words=extra).words
     vocabulary = Vocabulary(words)
