@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.retrieval.examples import ragged
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet, EmbeddingWriter
 
@@ -48,6 +49,41 @@ def test_saving_again_replaces_and_a_failed_writer_changes_nothing(tmp_path):
         writer.append(["x"], [0], np.zeros((1, 4)))
     assert len(EmbeddingSet.load(tmp_path / "set")) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_padded_batches_are_written_as_sequences_and_read_back_mapped(tmp_path):
+    items, _ = ragged()
+    with EmbeddingWriter(tmp_path / "texts", 2) as writer:
+        for rows in (slice(0, 2), slice(2, 6)):
+            vectors, mask = items.padded(rows)
+            vectors[~mask] = 7
+            writer.append([str(i) for i in range(6)[rows]], np.arange(6)[rows], vectors, mask)
+        assert writer.count == 6
+    back = EmbeddingSet.load(tmp_path / "texts")
+    assert isinstance(back.vectors.values, np.memmap)
+    np.testing.assert_array_equal(back.vectors.values, items.values)
+    np.testing.assert_array_equal(back.vectors.starts, items.starts)
+    back.take(np.array([3, 2])).save(tmp_path / "two", block=1)
+    for one, other in zip(EmbeddingSet.load(tmp_path / "two").block(slice(None)), items.padded([3, 2]), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_set_holds_one_kind_of_items_and_a_later_set_of_vectors_leaves_no_starts(tmp_path):
+    items, _ = ragged()
+    EmbeddingSet(np.array(list("abcdef")), np.arange(6), items).save(tmp_path / "set")
+    vectors, mask = items.padded(slice(0, 2))
+    for first, second in (((vectors[:, 0],), (vectors, mask)), ((vectors, mask), (vectors[:, 0],))):
+        writer = EmbeddingWriter(tmp_path / "mixed", 2)
+        writer.append("ab", [0, 1], *first)
+        with pytest.raises(ValueError, match="a mask, or none"):
+            writer.append("ab", [0, 1], *second)
+    example().save(tmp_path / "set")
+    assert EmbeddingSet.load(tmp_path / "set").vectors.shape == (7, 5)
+
+
+def test_a_block_of_vectors_is_an_array():
+    one = example()
+    np.testing.assert_array_equal(one.block(np.array([2, 0])), one.vectors[[2, 0]])
 
 
 def test_lengths_that_differ_are_refused():
