@@ -1,5 +1,6 @@
 """The index of a folder: what is embedded when, what survives, and that search is exact."""
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ import pytest
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.index import ImageIndex
+from xmkeras.retrieval.ranking import top_k
 
 DIM = 6
 
@@ -183,3 +185,35 @@ def test_an_index_of_embeddings_returns_ids():
     paths, scores = index.search([0, 0, 2, 1], 2)
     assert paths == [["c", "d"]]
     assert scores[0, 0] == pytest.approx(2 / np.sqrt(5))
+
+
+def test_a_euclidean_model_is_searched_by_the_distance_as_evaluation_ranks(folder):
+    def embed(images):
+        vectors, valid = Embed()(images)
+        return vectors * np.arange(1, len(images) + 1, dtype=np.float32)[:, None], valid
+
+    index = update(folder, embed, score="euclidean")
+    query = np.random.default_rng(0).standard_normal((3, DIM)).astype(np.float32)
+    paths, scores = index.search(query, 5)
+    expected, squares = top_k(query, index.vectors, 5, score="euclidean")
+    assert paths == [[index.paths[place] for place in row] for row in expected]
+    np.testing.assert_allclose(scores, -np.sqrt(-squares), rtol=1e-5)
+    assert np.ptp(np.linalg.norm(index.vectors, axis=1)) > 1
+    assert paths != update(folder, embed).search(query, 5)[0]
+    again = Embed()
+    assert update(folder, again, score="euclidean").score == "euclidean"
+    assert again.seen == []
+
+
+def test_the_index_of_a_cosine_model_keeps_its_old_place(folder):
+    update(folder, Embed())
+    (place,) = [path.name for path in (folder.parent / "cache").iterdir()]
+    assert place == hashlib.sha256(f"{folder.resolve()}\nmodel 1".encode()).hexdigest()[:20]
+
+
+def test_an_index_of_embeddings_may_be_euclidean():
+    vectors = np.array([[1, 0], [9, 0], [0, 3]], np.float32)
+    index = ImageIndex.from_embeddings(EmbeddingSet(np.array(list("abc")), np.arange(3), vectors), "euclidean")
+    paths, scores = index.search([8, 0], 2)
+    assert paths == [["b", "a"]]
+    assert scores[0].tolist() == pytest.approx([-1, -7])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import faiss
 import numpy as np
@@ -20,16 +21,23 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 Embed = Callable[[list[bytes]], tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[int, int], None]
+IndexScore = Literal["cosine", "euclidean"]
+
+# What is kept of an embedding.
+_KEPT: dict[IndexScore, Callable[[np.ndarray], np.ndarray]] = {
+    "cosine": normalised,
+    "euclidean": lambda vectors: np.asarray(vectors, np.float32),
+}
 
 
 @dataclass(frozen=True)
 class ImageIndex:
     """Images that can be searched by vector.
 
-    paths: (n,) names of the images, as they are returned. vectors: (n, d) unit float32, memory-mapped when
-    they
-    come from disk. broken: sentences about the files that could not be embedded. embedded, forgotten: how
-    many files the last update has embedded, and how many it has dropped because they are gone.
+    paths: (n,) names of the images, as they are returned. vectors: (n, d) float32, of unit length for the cosine and
+    as they are for the Euclidean distance, memory-mapped when they come from disk. broken: sentences about the files
+    that could not be embedded. embedded, forgotten: how many files the last update has embedded, and how many it has
+    dropped because they are gone. score: of the model.
     """
 
     paths: Sequence[str]
@@ -37,11 +45,12 @@ class ImageIndex:
     broken: list[str] = field(default_factory=list)
     embedded: int = 0
     forgotten: int = 0
+    score: IndexScore = "cosine"
 
     @classmethod
-    def from_embeddings(cls, images: EmbeddingSet) -> "ImageIndex":
+    def from_embeddings(cls, images: EmbeddingSet, score: IndexScore = "cosine") -> "ImageIndex":
         """An index in memory of the images of an evaluation, named by their ids."""
-        return cls(images.ids.tolist(), normalised(images.vectors))
+        return cls(images.ids.tolist(), _KEPT[score](images.vectors), score=score)
 
     @classmethod
     def open_or_update(
@@ -51,6 +60,7 @@ class ImageIndex:
         embed: Embed,
         model_fingerprint: str,
         *,
+        score: IndexScore = "cosine",
         batch: int = 64,
         progress: Progress | None = None,
     ) -> "ImageIndex":
@@ -62,51 +72,57 @@ class ImageIndex:
 
         cache_dir: where indexes are kept, one a folder and model. embed: the encoded images of a batch ->
         their vectors (n, d) and which of them are valid (n,). model_fingerprint: changes when the model does.
-        progress: called with the number of files done and to do.
+        score: by which the model was evaluated. progress: called with the number of files done and to do.
         Raises UserError when there is no such folder or no image in it that can be read.
         """
         root = Path(folder)
         files = dict(_scan(root))
         if not files:
             raise UserError(f"no images in {root}: looked for {', '.join(SUFFIXES)} there and in its subfolders")
-        place = Path(cache_dir) / hashlib.sha256(f"{root.resolve()}\n{model_fingerprint}".encode()).hexdigest()[:20]
+        # Indexes made before there was another score hold unit vectors, and keep their names.
+        key = [str(root.resolve()), model_fingerprint, *([] if score == "cosine" else [score])]
+        place = Path(cache_dir) / hashlib.sha256("\n".join(key).encode()).hexdigest()[:20]
         with _locked(place):
             store = VectorStore(place)
             known = store.entries.copy()
             todo = [path for path in files if path not in known or known[path].stamp != files[path]]
             try:
-                _embed(store, root, [(path, files[path]) for path in todo], embed, batch, progress)
+                _embed(store, root, [(path, files[path]) for path in todo], embed, _KEPT[score], batch, progress)
                 store.keep(files)
             except OSError as error:
                 raise UserError(f"cannot write the index {place} ({error.strerror}); what is done is kept") from error
         gone = known.keys() - files.keys()
-        return cls._of(store, root, len(todo), len(gone))
+        return replace(cls._of(store, root), embedded=len(todo), forgotten=len(gone), score=score)
 
     @classmethod
-    def _of(cls, store: VectorStore, root: Path, embedded: int, forgotten: int) -> "ImageIndex":
+    def _of(cls, store: VectorStore, root: Path) -> "ImageIndex":
         entries = store.entries.values()
         broken = [f"{root / entry.path} {entry.fault}" for entry in entries if entry.fault]
         paths = [str(root / entry.path) for entry in entries if not entry.fault]
         if not paths:
             raise UserError(f"none of the {len(broken)} images in {root} can be read; the first: {broken[0]}")
-        return cls(paths, store.vectors, broken, embedded, forgotten)
+        return cls(paths, store.vectors, broken)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def search(self, vectors: np.ndarray, k: int = 10) -> tuple[list[list[str]], np.ndarray]:
-        """The k images of the highest cosine to each query vector, best first.
+        """The k images of the highest score with each query vector, best first.
 
         vectors: (q, d) or (d,), of any length; k is cut to the size of the index.
-        Returns the paths, q lists of k, and their scores (q, k) float32.
+        Returns the paths, q lists of k, and their scores (q, k) float32: cosines, or minus the distances.
         Raises ValueError when d is not that of the index.
         """
-        queries = normalised(np.atleast_2d(vectors))
+        queries = _KEPT[self.score](np.atleast_2d(vectors))
         if queries.shape[1] != self.vectors.shape[1]:
             raise ValueError(f"queries of {queries.shape[1]} numbers, an index of {self.vectors.shape[1]}")
         k = min(k, len(self))
         # Reads the memory-mapped vectors in place; an index object would hold a second copy of them.
-        scores, places = faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+        if self.score == "cosine":
+            scores, places = faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+        else:
+            squares, places = faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_L2)
+            scores = -np.sqrt(np.maximum(squares, 0))
         return [[self.paths[place] for place in row] for row in places], scores
 
 
@@ -115,6 +131,7 @@ def _embed(
     root: Path,
     files: list[tuple[str, tuple[int, int]]],
     embed: Embed,
+    kept: Callable[[np.ndarray], np.ndarray],
     batch: int,
     progress: Progress | None,
 ) -> None:
@@ -127,17 +144,19 @@ def _embed(
             except OSError as error:
                 entry = Entry(path, *stamp, fault=f"cannot be read ({error.strerror})")
             entries.append(entry)
-        store.append(*_checked(entries, images, embed))
+        store.append(*_checked(entries, images, embed, kept))
         if progress:
             progress(min(start + batch, len(files)), len(files))
 
 
-def _checked(entries: list[Entry], images: list[bytes], embed: Embed) -> tuple[list[Entry], np.ndarray]:
-    """The entries, those that cannot be embedded marked, and the unit vectors of the others."""
+def _checked(
+    entries: list[Entry], images: list[bytes], embed: Embed, kept: Callable[[np.ndarray], np.ndarray]
+) -> tuple[list[Entry], np.ndarray]:
+    """The entries, those that cannot be embedded marked, and the vectors kept of the others."""
     if not images:
         return entries, np.empty((0, 0), np.float32)
     vectors, valid = embed(images)
-    vectors = normalised(vectors)
+    vectors = kept(vectors)
     good = np.asarray(valid, bool) & np.isfinite(vectors).all(axis=1)
     verdicts = iter(good)
     checked = [
