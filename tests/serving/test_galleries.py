@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.serving.conftest import CAPTIONS, brute_force, inputs, picture
-from tests.serving.toys import image_toy
+from tests.serving.toys import distance, image_toy
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.serving.client import SearchModel
@@ -32,6 +33,28 @@ def test_a_folder_is_ranked_by_the_cosine_of_its_embeddings(model, folder, cache
         np.testing.assert_allclose(scores[row], cosines[row][order], atol=1e-6)
     assert gallery.path(names[0][0]) == names[0][0]
     assert any("broken.jpg" in line for line in said)
+
+
+def test_a_folder_is_ranked_by_the_distance_where_the_model_is(exported, folder, tmp_path):
+    export_saved_model(exported.towers, tmp_path, inputs=inputs(), similarity="euclidean")
+    model = SearchModel(tmp_path)
+    gallery = open_gallery(model, images=str(folder), cache=str(tmp_path), say=lambda line: None)
+    files = sorted(folder.rglob("*.png"))
+    vectors, _ = model.encode("image", [file.read_bytes() for file in files])
+    expected = [[distance(text, image) for image in vectors] for text in model.encode("text", TEXTS)[0]]
+    names, scores, _ = gallery.search("text", TEXTS, 99)
+    ranked, best = brute_force(np.array(expected), list(map(str, files)), 5)
+    assert names == ranked
+    np.testing.assert_allclose(scores, best, atol=1e-4)
+
+
+def test_pairs_need_a_packed_gallery(exported, folder, tmp_path):
+    def score(outputs):
+        return outputs["image"] @ tf.transpose(outputs["text"])
+
+    export_saved_model(exported.towers, tmp_path, inputs=inputs(), similarity="pairs", score=score)
+    with pytest.raises(UserError, match="scores pairs, which needs a packed gallery: export it with --gallery=test"):
+        open_gallery(SearchModel(tmp_path), images=str(folder), cache=str(tmp_path))
 
 
 def test_a_folder_is_embedded_once(model, folder, tmp_path):

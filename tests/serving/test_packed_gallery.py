@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.toys import Ragged, pair_score
+from tests.serving.toys import pair_score, sequences
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.serving.packed_gallery import PackedGallery
@@ -27,7 +27,7 @@ def test_vectors_are_of_unit_length_for_the_cosine_alone():
 
 def test_sequences_are_padded_to_the_longest():
     parts = [np.ones((2, 3), "f4"), np.full((4, 3), 2.0, "f4"), np.full((1, 3), 5.0, "f4")]
-    gallery = PackedGallery("text", items(Ragged(parts)), Pairs(pair_score, within=False))
+    gallery = PackedGallery("text", items(sequences(parts)), Pairs(pair_score, within=False))
     assert gallery.dim == 3
     np.testing.assert_array_equal(tf.reduce_sum(gallery.vectors, axis=(1, 2)), [6.0, 24.0, 15.0])
     np.testing.assert_array_equal(tf.reduce_sum(tf.cast(gallery.mask, tf.int32), axis=1), [2, 4, 1])

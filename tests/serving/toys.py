@@ -20,6 +20,7 @@ from xmkeras.models.encoder import Encoder, Part, Towers
 from xmkeras.models.towers import word_encoder
 from xmkeras.models.vectors import vector_encoder
 from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.sequences import Sequences
 from xmkeras.serving.client import SearchModel
 from xmkeras.serving.inputs import Arrays, Input, Sentences
 from xmkeras.serving.saved_model import export_saved_model
@@ -30,23 +31,9 @@ REGIONS = np.random.default_rng(1).normal(size=(COUNT, 4, 3)).astype("f4")
 SENTENCES = [f"{CAPTIONS[number % 5]} {CAPTIONS[number % 3]}" for number in range(COUNT)]
 
 
-class Ragged:
-    """Sequences of vectors (n_i, d) of several lengths."""
-
-    ndim = 2
-
-    def __init__(self, parts: Sequence[np.ndarray]):
-        self.parts = list(parts)
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        parts = [self.parts[row] for row in rows]
-        mask = np.arange(max(map(len, parts))) < np.array([len(part) for part in parts])[:, None]
-        values = np.zeros((*mask.shape, parts[0].shape[1]), np.float32)
-        values[mask] = np.concatenate(parts)
-        return values, mask
+def sequences(parts: Sequence[np.ndarray]) -> Sequences:
+    """Items of (n_i, d) vectors."""
+    return Sequences(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Toy:
         """All rows of a side, called by their side and number."""
         items = self.embeddings[side]
         ids = np.array([f"{side}{number}" for number in range(COUNT)])
-        return EmbeddingSet(ids, np.arange(COUNT), Ragged(items) if self.similarity == "pairs" else np.stack(items))
+        return EmbeddingSet(ids, np.arange(COUNT), sequences(items) if self.similarity == "pairs" else np.stack(items))
 
     def scores(self, asked: str, gallery: str) -> np.ndarray:
         """The score (n, n) of every row of one side with every row of the other, pair by pair."""

@@ -70,7 +70,7 @@ class Signatures(tf.Module):
         encoders = {f"encode_{side}": function for side, function in self._encode.items()}
         functions = {"serving_default": encoders["encode_image"], **encoders}
         if len(self.inputs) == 2:
-            functions["score"] = self._function(self._score, *self.inputs)
+            functions["score"] = self._function(self._score, "image", "text")
         for side, gallery in self.galleries.items():
             for asked in self.inputs:
                 if asked != side or self._scorer.within:
