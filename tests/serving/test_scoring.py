@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from tests.serving.toys import best_product, cosine, distance, pair_score
 from xmkeras.serving import scoring
-from xmkeras.serving.scoring import Pairs, scorer_of
+from xmkeras.serving.scoring import Pairs, served_score
 
 
 @pytest.mark.parametrize(("similarity", "score"), [("cosine", cosine), ("euclidean", distance)])
 def test_vectors(similarity, score):
     generator = np.random.default_rng(0)
     one, two = (generator.normal(size=(count, 6)).astype("f4") for count in (5, 8))
-    scorer = scorer_of(similarity, None, 2)
+    scorer = served_score(similarity, None, 2)
     queries, items = ({"embedding": scorer.finish(tf.constant(side))} for side in (one, two))
     expected = [[score(a, b) for b in two] for a in one]
     np.testing.assert_allclose(scorer.matrix(queries, items, turned=True), expected, atol=1e-5)
@@ -66,6 +66,6 @@ def test_pairs_row_by_row():
 
 def test_what_cannot_be_scored_is_an_error():
     with pytest.raises(ValueError, match="needs a score"):
-        scorer_of("pairs", None, 2)
+        served_score("pairs", None, 2)
     with pytest.raises(ValueError, match="none of cosine, euclidean, pairs"):
-        scorer_of("manhattan", None, 2)
+        served_score("manhattan", None, 2)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.serving.conftest import brute_force
-from tests.serving.toys import COUNT, DIM, Toy, image_toy, pairs_toy, vector_toy, words_toy
+from tests.serving.toys import COUNT, Toy, image_toy, pairs_toy, posterior_toy, vector_toy, words_toy
 from xmkeras.errors import UserError
 from xmkeras.serving.client import SearchModel
 from xmkeras.serving.signatures import SEARCHES, Signatures
@@ -20,6 +20,7 @@ LOWEST = {"cosine": -1.0, "euclidean": tf.float32.min, "pairs": tf.float32.min}
 KINDS = {
     "cosine": lambda: vector_toy("cosine"),
     "euclidean": lambda: vector_toy("euclidean"),
+    "posterior": posterior_toy,
     "words": words_toy,
     "image": image_toy,
     "pairs": lambda: pairs_toy("image", "text"),
@@ -133,7 +134,7 @@ def test_the_description_names_similarity_inputs_and_galleries(exported):
     assert model.metadata["image_features"] == list(toy.rows["image"].shape[1:])
     sizes = {f"{side}s": COUNT for side in toy.inputs}
     assert model.metadata["gallery"] == {"split": "test", **sizes, "top_k": 4}
-    assert model.embedding_dim == DIM
+    assert model.embedding_dim == toy.towers.embedding_dim
 
 
 def test_vectors_for_an_index_are_refused_where_pairs_are_scored(exported):
@@ -143,7 +144,7 @@ def test_vectors_for_an_index_are_refused_where_pairs_are_scored(exported):
             model.encode("image", toy.rows["image"])
     else:
         vectors, valid = model.encode("image", toy.rows["image"])
-        assert vectors.shape == (COUNT, DIM)
+        assert vectors.shape == (COUNT, toy.towers.embedding_dim)
         assert valid.all()
 
 

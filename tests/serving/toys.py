@@ -17,6 +17,7 @@ from tests.data.feature_pairs import vectors
 from tests.serving.conftest import CAPTIONS, tokenizer
 from xmkeras.layers import PaddingMask
 from xmkeras.models.encoder import Encoder, Part, Towers
+from xmkeras.models.posteriors import posterior_towers
 from xmkeras.models.towers import word_encoder
 from xmkeras.models.vectors import vector_encoder
 from xmkeras.retrieval.embeddings import EmbeddingSet
@@ -101,6 +102,14 @@ def vector_toy(similarity: str) -> Toy:
     text = vector_encoder("text", 6, TEXTS, preprocessing="tfidf,l2", **options)
     inputs = {"image": Arrays("image", (8,)), "text": Arrays("text", (6,))}
     return Toy(Towers({"image": image, "text": text}), inputs, {"image": IMAGES, "text": TEXTS}, similarity)
+
+
+def posterior_toy() -> Toy:
+    """Vectors with a label head behind both encoders."""
+    toy = vector_toy("cosine")
+    head = keras.layers.Dense(3, name="label", dtype="float32")
+    head.build((None, DIM))
+    return dataclasses.replace(toy, towers=posterior_towers(toy.towers, head))
 
 
 def words_toy() -> Toy:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from xmkeras.errors import UserError
-from xmkeras.serving.scoring import Encoded, Scorer
+from xmkeras.serving.scoring import Encoded, ServedScore
 
 if TYPE_CHECKING:
     from xmkeras.retrieval.embeddings import EmbeddingSet
@@ -25,7 +25,7 @@ class PackedGallery(tf.Module):
         UserError: there is no item.
     """
 
-    def __init__(self, side: str, items: EmbeddingSet, scorer: Scorer):
+    def __init__(self, side: str, items: EmbeddingSet, scorer: ServedScore):
         super().__init__(name="gallery")
         if not len(items):
             raise UserError(f"The gallery of {side}s to be packed holds none; choose a split that has some.")
