@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_the_highest_version_is_taken(tmp_path):
 
 
 def test_images_come_in_batches_and_keep_their_rows(exported, model, encoded):
-    vectors, valid = model.encode_images(encoded)
+    vectors, valid = model.encode("image", encoded)
     np.testing.assert_array_equal(valid, VALID)
     whole = [one if good else encoded[0] for one, good in zip(encoded, VALID, strict=True)]
     np.testing.assert_allclose(vectors[VALID], exported.image_vectors(whole)[VALID], atol=1e-5)
@@ -42,25 +43,28 @@ def test_images_come_in_batches_and_keep_their_rows(exported, model, encoded):
 
 
 def test_texts_come_in_batches(exported, model):
-    np.testing.assert_allclose(model.encode_texts(CAPTIONS), exported.text_vectors(CAPTIONS), atol=1e-5)
+    vectors, valid = model.encode("text", CAPTIONS)
+    np.testing.assert_allclose(vectors, exported.text_vectors(CAPTIONS), atol=1e-5)
+    assert valid.all()
 
 
 def test_nothing_in_gives_nothing_out(model):
-    assert model.encode_texts([]).shape == (0, DIM)
-    vectors, valid = model.encode_images([])
-    assert vectors.shape == (0, DIM)
-    assert valid.shape == (0,)
-    assert model.search_by_texts([], 2)[0].shape == (0, 2)
+    for side in ("image", "text"):
+        vectors, valid = model.encode(side, [])
+        assert vectors.shape == (0, DIM)
+        assert valid.shape == (0,)
+        ids, scores, valid = model.search("image", side, [], 2)
+        assert (ids.shape, scores.shape, valid.shape) == ((0, 2), (0, 2), (0,))
 
 
 def test_search_in_the_packed_gallery(exported, model, encoded):
     unit = exported.gallery.vectors / np.linalg.norm(exported.gallery.vectors, axis=1, keepdims=True)
     cosines = exported.text_vectors(CAPTIONS) @ unit.T
-    ids, scores = model.search_by_texts(CAPTIONS, 3)
+    ids, scores, _ = model.search("image", "text", CAPTIONS, 3)
     order = np.argsort(-cosines, axis=1)[:, :3]
     assert ids.tolist() == exported.gallery.ids[order].tolist()
     np.testing.assert_allclose(scores, np.take_along_axis(cosines, order, 1), atol=1e-5)
-    ids, _, valid = model.search_by_images(encoded, 99)
+    ids, _, valid = model.search("image", "image", encoded, 99)
     assert ids.shape == (len(encoded), len(exported.gallery))
     np.testing.assert_array_equal(valid, VALID)
 
@@ -68,12 +72,36 @@ def test_search_in_the_packed_gallery(exported, model, encoded):
 def test_what_the_model_says_of_itself(exported, model):
     assert model.embedding_dim == DIM
     assert model.credit == "Drawn by a test"
+    assert model.similarity == "cosine"
+    assert {side: spec.name for side, spec in model.inputs.items()} == {"image": "image_bytes", "text": "text"}
+    assert (model.holds("image"), model.holds("text")) == (True, False)
     assert len(model.fingerprint) == 64
 
 
 def test_a_model_without_a_gallery_says_how_to_get_one(bare):
     with pytest.raises(UserError, match="--gallery=test"):
-        bare.search_by_texts(["a"], 1)
+        bare.search("image", "text", ["a"], 1)
+
+
+def test_a_description_from_before_the_similarity_means_the_cosine(exported, tmp_path):
+    shutil.copytree(exported.version, tmp_path / "1")
+    description = json.loads((tmp_path / "1" / METADATA_FILE).read_text("utf-8"))
+    del description["similarity"], description["inputs"]
+    (tmp_path / "1" / METADATA_FILE).write_text(json.dumps(description))
+    old = SearchModel(tmp_path)
+    assert old.similarity == "cosine"
+    assert old.search("image", "text", CAPTIONS, 3)[0].shape == (len(CAPTIONS), 3)
+
+
+def test_vectors_with_the_signatures_of_before_have_to_be_exported_again(exported, tmp_path):
+    module = tf.Module()
+    module.encode = tf.function(lambda rows: {"embedding": rows})
+    encode = module.encode.get_concrete_function(tf.TensorSpec([None, 3], tf.float32, name="image_features"))
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"encode_image_features": encode})
+    (tmp_path / "1" / "assets.extra").mkdir()
+    shutil.copy(exported.version / METADATA_FILE, tmp_path / "1" / METADATA_FILE)
+    with pytest.raises(UserError, match="signatures of an older xmkeras; export it again"):
+        SearchModel(tmp_path)
 
 
 def test_no_such_folder(tmp_path):

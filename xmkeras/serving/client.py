@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -50,9 +50,15 @@ class SearchModel:
         self.inputs = self._inputs()
 
     @property
-    def similarity(self) -> str:
-        """By what the model scores: "cosine", "euclidean" or "pairs"."""
-        return str(self.metadata.get("similarity", "cosine"))
+    def similarity(self) -> Literal["cosine", "euclidean", "pairs"]:
+        """By what the model scores."""
+        return self.metadata.get("similarity", "cosine")
+
+    def vector_score(self) -> Literal["cosine", "euclidean"]:
+        """The same where an item is one vector; UserError where pairs are scored."""
+        if self.similarity == "pairs":
+            raise UserError(f"{self.path} scores pairs, which needs a packed gallery: export it with --gallery=test.")
+        return self.similarity
 
     @property
     def fingerprint(self) -> str:
@@ -77,10 +83,9 @@ class SearchModel:
             rows: as `inputs` says: encoded image files, sentences, or a float32 array (n, ...).
 
         Raises:
-            UserError: items are many vectors each, and scored in pairs alone.
+            UserError: the model scores pairs, for which an item is no single vector; `signatures` give what it is.
         """
-        if self.similarity == "pairs":
-            raise UserError(f"{self.path} scores pairs, which needs a packed gallery: export it with --gallery=test.")
+        self.vector_score()  # raises where pairs are scored
         parts = self._batched(f"encode_{side}", side, rows)
         return _joined(parts, "embedding", np.zeros((0, self.embedding_dim), np.float32)), _valid(parts, len(rows))
 

@@ -60,6 +60,7 @@ class FolderGallery:
             pathlib.Path(cache or "~/.cache/xmkeras/index").expanduser(),
             functools.partial(model.encode, "image"),
             model.fingerprint,
+            score=model.vector_score(),
             batch=model.batch_size,
             progress=lambda done, total: say(f"Embedding {folder}: {done} of {total} images"),
         )

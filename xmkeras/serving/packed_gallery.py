@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import tensorflow as tf
 
 from xmkeras.errors import UserError
-from xmkeras.serving.scoring import Encoded, Scorer
+from xmkeras.serving.scoring import Encoded, ServedScore
 
 if TYPE_CHECKING:
     from xmkeras.retrieval.embeddings import EmbeddingSet
@@ -26,13 +25,14 @@ class PackedGallery(tf.Module):
         UserError: there is no item.
     """
 
-    def __init__(self, side: str, items: EmbeddingSet, scorer: Scorer):
+    def __init__(self, side: str, items: EmbeddingSet, scorer: ServedScore):
         super().__init__(name="gallery")
         if not len(items):
             raise UserError(f"The gallery of {side}s to be packed holds none; choose a split that has some.")
         self.side, self.size = side, len(items)
         self._scorer = scorer
-        vectors, mask = _padded(items.vectors)
+        block = items.block(slice(None))
+        vectors, mask = block if isinstance(block, tuple) else (block, None)
         self.dim = int(vectors.shape[-1])
         self.vectors = tf.Variable(scorer.finish(tf.constant(vectors)), trainable=False, name="vectors")
         self.mask = None if mask is None else tf.Variable(mask, trainable=False, name="mask")
@@ -48,11 +48,3 @@ class PackedGallery(tf.Module):
         scores, rows = tf.math.top_k(self._scorer.matrix(queries, items, turned=turned), k)
         with tf.device("CPU"):
             return {"ids": tf.gather(self.ids, rows), "scores": scores}
-
-
-def _padded(vectors: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """An array (g, d) as it is; sequences as (g, n, d), zero behind their ends, and their mask (g, n)."""
-    if isinstance(vectors, np.ndarray):
-        return np.asarray(vectors, np.float32), None
-    values, mask = vectors.padded(np.arange(len(vectors)))
-    return values, mask

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from xmkeras.models.encoder import Towers
     from xmkeras.retrieval.embeddings import EmbeddingSet
     from xmkeras.serving.inputs import Input
-    from xmkeras.serving.scoring import Score
+    from xmkeras.serving.scoring import PairScore
 
 METADATA_FILE = "assets.extra/xmkeras.json"
 GALLERY_FILES = "gallery_files.json"  # Beside saved_model/, which holds no path of this machine.
@@ -37,7 +37,7 @@ def export_saved_model(
     *,
     inputs: Mapping[str, Input],
     similarity: str = "cosine",
-    score: Score | None = None,
+    score: PairScore | None = None,
     galleries: Mapping[str, EmbeddingSet] | None = None,
     gallery_split: str = "",
     gallery_files: Mapping[str, str] | None = None,

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 Encoded = dict[str, tf.Tensor]  # `embedding` (n, d), or (n, L, d) beside `mask` (n, L)
-Score = Callable[[dict[str, Any]], Any]
+PairScore = Callable[[dict[str, Any]], Any]
 
 _SHARD = 128  # items of a gallery that are scored at a time
 
 
-class Scorer(Protocol):
+class ServedScore(Protocol):
     """What the signatures need to know of a score.
 
     Attributes:
@@ -78,7 +78,7 @@ class Pairs:
 
     lowest = float(tf.float32.min)
 
-    def __init__(self, score: Score, *, within: bool):
+    def __init__(self, score: PairScore, *, within: bool):
         self._score, self.within = score, within
 
     def finish(self, embedding: tf.Tensor) -> tf.Tensor:
@@ -104,7 +104,7 @@ class Pairs:
         return tf.transpose(tf.reshape(shards, [-1, tf.shape(queries["embedding"])[0]])[:size])
 
 
-def scorer_of(similarity: str, score: Score | None, sides: int) -> Scorer:
+def served_score(similarity: str, score: PairScore | None, sides: int) -> ServedScore:
     """The scorer of a method's `similarity` and `score`, for a model of one or two sides.
 
     Raises:
@@ -114,7 +114,7 @@ def scorer_of(similarity: str, score: Score | None, sides: int) -> Scorer:
         if score is None:
             raise ValueError("The similarity 'pairs' needs a score.")
         return Pairs(score, within=sides == 1)
-    known: dict[str, Scorer] = {"cosine": Cosine(), "euclidean": Euclidean()}
+    known: dict[str, ServedScore] = {"cosine": Cosine(), "euclidean": Euclidean()}
     if similarity not in known:
         raise ValueError(f"similarity is {similarity!r}: none of {', '.join(known)}, pairs")
     return known[similarity]

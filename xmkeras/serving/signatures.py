@@ -10,7 +10,7 @@ import tensorflow as tf
 from xmkeras.errors import UserError
 from xmkeras.serving.inputs import kept_rows
 from xmkeras.serving.packed_gallery import PackedGallery
-from xmkeras.serving.scoring import Encoded, Score, scorer_of
+from xmkeras.serving.scoring import Encoded, PairScore, served_score
 
 if TYPE_CHECKING:
     from xmkeras.models.encoder import Towers
@@ -47,13 +47,13 @@ class Signatures(tf.Module):
         inputs: Mapping[str, Input],
         *,
         similarity: str = "cosine",
-        score: Score | None = None,
+        score: PairScore | None = None,
         galleries: Mapping[str, EmbeddingSet] | None = None,
         top_k: int = 10,
     ):
         super().__init__(name="signatures")
         self._towers, self._similarity, self._top_k = towers, similarity, top_k
-        self._scorer = scorer_of(similarity, score, len(towers.sides))
+        self._scorer = served_score(similarity, score, len(towers.sides))
         self.inputs = {side: inputs[side] for side in towers.sides}
         self.weights = named_weights(towers)
         self.galleries = {side: self._packed(side, items) for side, items in (galleries or {}).items()}
@@ -70,7 +70,7 @@ class Signatures(tf.Module):
         encoders = {f"encode_{side}": function for side, function in self._encode.items()}
         functions = {"serving_default": encoders["encode_image"], **encoders}
         if len(self.inputs) == 2:
-            functions["score"] = self._function(self._score, *self.inputs)
+            functions["score"] = self._function(self._score, "image", "text")
         for side, gallery in self.galleries.items():
             for asked in self.inputs:
                 if asked != side or self._scorer.within:
