@@ -43,7 +43,7 @@ class ImagesOnly(Method):
         labels = batch["label"]
         itself = ops.eye(ops.shape(labels)[0])
         alike = ops.cast(labels[:, None] == labels[None], "float32") * (1 - itself)
-        log_shares = ops.log_softmax(self.score(outputs) / 0.1 - 1e9 * itself, axis=1)
+        log_shares = ops.log_softmax(self.score(outputs) / 0.5 - 1e9 * itself, axis=1)
         loss = -ops.sum(alike * log_shares) / ops.maximum(ops.sum(alike), 1.0)
         return {"contrastive": self.heads["mean"](loss)}
 

@@ -5,6 +5,7 @@ A process of its own, because the strategy has to be made before TensorFlow is u
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 
@@ -12,18 +13,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.conformance.cases import METHODS, SMALL, random_batches
-from xmkeras import assembly, flags
-from xmkeras.config import Config
-from xmkeras.data.text import Tokenizer, Vocabulary
+from tests.conformance.cases import METHODS, random_batches
+from tests.toys import ImagesOnly, NoParams, PairScore, pair_batch, region_encoder, words_encoder
+from xmkeras import flags
 from xmkeras.method import Method
+from xmkeras.models.encoder import Encoder, Part, Towers
 from xmkeras.models.image import set_synchronized
-from xmkeras.models.towers import Towers
+from xmkeras.models.towers import picture_encoder, word_encoder
+from xmkeras.training.ema import MovingAverage
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
 from xmkeras.training.step import TrainStep
 from xmkeras.training.strategy import make_strategy
 
-WORDS = [f"word{number}" for number in range(20)]
+WORDS = 23  # ids of the vocabulary
+LABELS = 8
 
 
 def smooth_towers(norm: bool, dim: int = 6) -> Towers:
@@ -39,20 +42,50 @@ def smooth_towers(norm: bool, dim: int = 6) -> Towers:
         return keras.layers.BatchNormalization(name="out_norm")(x) if norm else x
 
     ids = keras.Input((None,), dtype="int32", name="ids")
-    words = keras.layers.Embedding(len(WORDS) + 3, 12, name="words")(ids)
+    words = keras.layers.Embedding(WORDS, 12, name="words")(ids)
     mean = keras.layers.GlobalAveragePooling1D(name="mean")(words)
-    return Towers(
-        image_backbone=keras.Model(image, pooled, name="image_backbone"),
-        image_head=keras.Model(feature, embed(feature), name="image_head"),
-        text_encoder=keras.Model(ids, embed(mean), name="text_encoder"),
-        tokenizer=Tokenizer(Vocabulary(WORDS)),
-    )
+    backbone = Part(keras.Model(image, pooled, name="image_backbone"), ("image",), ("image_features",))
+    head = Part(keras.Model(feature, embed(feature), name="image_head"), ("image_features",))
+    text = Part(keras.Model(ids, embed(mean), name="text_encoder"), ("text",))
+    return Towers({"image": Encoder.chain(backbone, head), "text": Encoder.chain(text)})
 
 
+def deep_towers() -> Towers:
+    """A narrow MobileNet and a Bi-LSTM."""
+    images = picture_encoder((64, 64), image_width=0.25, embedding_dim=16)
+    return Towers({"image": images, "text": word_encoder(WORDS, word_dim=16, lstm_units=16, embedding_dim=16)})
+
+
+TOWERS = {"plain": lambda: smooth_towers(False), "norm": lambda: smooth_towers(True), "mobilenet": deep_towers}
 CASES = {"plain": (5, 0.1), "norm": (1, 0.1), "mobilenet": (1, 1e-4)}  # towers: steps and rate
 # A method sees embeddings, whatever made them: on the deep towers, which take longest, one stands for all.
 DEEP = "cmpm_cmpc"
 PAIRS = [(name, towers) for towers in CASES for name in METHODS if towers != "mobilenet" or name == DEEP]
+PAIRS += [("images_only", "plain"), ("images_only", "norm"), ("pair_score", "plain")]
+
+
+def build(name: str, towers: str) -> Method:
+    """A method of the table, or a toy, on one kind of towers."""
+    if name == "pair_score":
+        return PairScore(Towers({"image": region_encoder(), "text": words_encoder()}), NoParams(), LABELS)
+    built = TOWERS[towers]()
+    if name == "images_only":
+        return ImagesOnly(Towers({"image": built.sides["image"]}), NoParams(), LABELS)
+    config = flags.parse(list(METHODS[name])).config
+    kind = importlib.import_module(f"xmkeras.methods.{config.method}").METHOD
+    return kind(built, kind.Params(**config.method_params), LABELS)
+
+
+def batches_of(name: str, towers: str, count: int) -> dict[str, np.ndarray]:
+    """`count` batches of eight rows, one behind the other; the images of the last one are NaN."""
+    size = 64 if towers == "mobilenet" else 8
+    batches = random_batches(count, 8, image_size=size, vocabulary=WORDS - 3)
+    if name == "pair_score":
+        batches = [{key: value.numpy() for key, value in pair_batch(seed, size=8).items()} for seed in range(count)]
+    stacked = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+    for key in stacked.keys() & {"image", "image_regions"}:
+        stacked[key][-8:] = np.nan
+    return stacked
 
 
 def main(devices: str, out: str) -> None:
@@ -60,20 +93,20 @@ def main(devices: str, out: str) -> None:
     strategy = make_strategy(devices)
     results: dict[str, np.ndarray] = {"replicas": np.array(strategy.num_replicas_in_sync)}
     for name, towers in PAIRS:
-        config = flags.parse([*METHODS[name], *SMALL, "--image_size=64", "--dropout=0", "--clip_norm=5"]).config
-        for key, value in take_steps(strategy, config, towers).items():
+        for key, value in take_steps(strategy, name, towers).items():
             results[f"{name}/{towers}/{key}"] = value
     np.savez(out, **results)
 
 
-def take_steps(strategy: tf.distribute.Strategy, config: Config, towers: str) -> dict[str, np.ndarray]:
-    """The losses of the last step, all variables after it, and the whole change of what is trained."""
+def take_steps(strategy: tf.distribute.Strategy, name: str, towers: str) -> dict[str, np.ndarray]:
+    """The losses of the last finite step, all variables after it, and the whole change of what is trained.
+
+    `skipped` names the variables that one more step, whose images are NaN, has changed in any replica.
+    """
     keras.utils.set_random_seed(3)
     steps, rate = CASES[towers]
     with strategy.scope():
-        method = assembly.build_method(config, Vocabulary(WORDS), 8)
-        if towers != "mobilenet":
-            method = type(method)(smooth_towers(norm=towers == "norm"), method.params, 8)
+        method = build(name, towers)
         for part in method.towers.named_parts.values():
             set_synchronized(part, strategy.num_replicas_in_sync > 1)
         named = method.named_variables()
@@ -88,26 +121,39 @@ def take_steps(strategy: tf.distribute.Strategy, config: Config, towers: str) ->
         }
         for optimizer in optimizers.values():
             optimizer.set_rate(rate)
-    train_step = TrainStep(method, optimizers, strategy, clip_norm=config.train.clip_norm)
-    size = 64 if towers == "mobilenet" else 8
-    batches = random_batches(steps, 8, image_size=size, vocabulary=len(WORDS))
-    stacked = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    dataset = tf.data.Dataset.from_tensor_slices(stacked).batch(8, drop_remainder=True)
+        average = MovingAverage(named, 0.9)
+    train_step = TrainStep(method, optimizers, strategy, clip_norm=5.0, average=average)
+    dataset = tf.data.Dataset.from_tensor_slices(batches_of(name, towers, steps + 1)).batch(8, drop_remainder=True)
     if strategy.num_replicas_in_sync > 1:
         dataset = strategy.experimental_distribute_dataset(dataset)
     before = {name: variable.numpy() for name, variable in named.items()}
-    for step, batch in enumerate(dataset):
+    *finite, broken = dataset
+    for step, batch in enumerate(finite):
         results = train_step(batch, step)
     after = {name: variable.numpy() for name, variable in named.items()}
+    averages = {f"average/{name}": variable for name, variable in average.variables.items()}
+    everything = {name: variable.value for name, variable in named.items()} | averages
+    kept = _copies(strategy, everything)
+    train_step(broken, 0)
+    skipped = [name for name, copies in _copies(strategy, everything).items() if copies != kept[name]]
     trained = [name for optimizer in optimizers.values() for name in optimizer.trainable_names]
     update = np.concatenate([(after[name] - before[name]).ravel() for name in trained])
     gauges = _gauge_names(method)
     numbers = {
         f"{'gauge' if name in gauges else 'loss'}:{name}": value.numpy()
         for name, value in results.items()
-        if name != "finite_rows"
+        if value.shape.rank == 0
     }
-    return {"update": update, **{f"value:{name}": value for name, value in after.items()}, **numbers}
+    values = {f"value:{name}": value for name, value in after.items()}
+    return {"update": update, "skipped": np.array(skipped, str), **values, **numbers}
+
+
+def _copies(strategy: tf.distribute.Strategy, variables: dict[str, tf.Variable]) -> dict[str, list[bytes]]:
+    """The bits of each variable in each replica."""
+    return {
+        name: [copy.numpy().tobytes() for copy in strategy.experimental_local_results(variable)]
+        for name, variable in variables.items()
+    }
 
 
 def _gauge_names(method: Method) -> set[str]:

@@ -35,12 +35,13 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Results]:
 
 @pytest.mark.parametrize(("name", "towers"), PAIRS)
 def test_two_replicas_equal_one_device(both: tuple[Results, Results], name: str, towers: str):
-    """Five steps of towers without batch norm, one step of towers with it."""
+    """Five steps of towers without batch norm, one step of towers with it; then one of NaN, which changes nothing."""
     tolerance = 1e-5 if towers == "plain" else 1e-4
     prefix = f"{name}/{towers}/"
     one, two = ({key.removeprefix(prefix): v for key, v in r.items() if key.startswith(prefix)} for r in both)
     assert one.keys() == two.keys()
     expected, update = one.pop("update"), two.pop("update")
+    assert [results.pop("skipped").tolist() for results in (one, two)] == [[], []]
     for key in one:
         # The gradients of a deep net at random weights carry a per cent of rounding: there the update is compared as
         # a whole, below, and only the losses to the tolerance.
