@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -40,3 +41,12 @@ def shared() -> pathlib.Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the real data sets in {folder}, which is not there")
     return folder
+
+
+@pytest.fixture
+def plain_tower() -> Iterator[None]:
+    """Towers that see images through one convolution: where the depth of MobileNet proves nothing."""
+    from tests.models.plain import plain_images
+
+    with plain_images():
+        yield

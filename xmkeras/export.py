@@ -41,8 +41,11 @@ def main(argv: Sequence[str]) -> int:
         output=options.output,
         tokenizer=options.export_tokenizer,
     )
+    from xmkeras.serving import client, queries
+
     print(f"SavedModel: {directory}")
-    print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {queries.example(directory)}")
+    asked = queries.example(client.SearchModel(directory))
+    print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {asked}")
     return 0
 
 

@@ -24,14 +24,14 @@ def main(argv: Sequence[str]) -> int:
     if result.ending == "interrupted":
         print(f"Saved at step {result.step} in {run.path}. Go on with: {again}")
         return 130
-    print(f"{run.path}: {result.ending} at step {result.step}{_best(command.config.train.best_metric, result)}.")
+    print(f"{run.path}: {result.ending} at step {result.step}{_best(result)}.")
     print(f"Next: python -m xmkeras.evaluate --run={run.path}")
     return 0
 
 
-def _best(metric: str, result: Result) -> str:
+def _best(result: Result) -> str:
     step, value = result.best_step, result.best_value
-    return f"; best validation {metric} {value:.1f} at step {step}" if step is not None else ""
+    return f"; best validation {result.best_metric} {value:.1f} at step {step}" if step is not None else ""
 
 
 if __name__ == "__main__":

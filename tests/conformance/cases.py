@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 import csv
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -19,8 +20,34 @@ METHODS: dict[str, tuple[str, ...]] = {
     "daml": ("--method=daml", "--daml.schedule=constant", "--daml.sigma=0.1", "--daml.head_every=1"),
     "timam": ("--method=timam",),
 }
-# Further cases of what depends on the towers; `test_methods.py` gives them a BERT of a few thousand weights.
-WITH_BERT: dict[str, tuple[str, ...]] = {"timam_bert": ("--method=timam", "--text_tower=bert")}
+
+
+class Case(NamedTuple):
+    """A method on some kind of sides.
+
+    Attributes:
+        flags: of the method and the kinds of its inputs.
+        inputs: what the data hold: "pairs" of pictures and words, "colours" (pictures of eight classes), or "vectors"
+            of images with words.
+        steps: in which it learns its eight or sixteen examples by heart.
+        figures: of the training split that are 100 per cent then.
+    """
+
+    flags: tuple[str, ...]
+    inputs: str = "pairs"
+    steps: int = 120
+    figures: tuple[str, ...] = ("image_to_text/R@1", "text_to_image/R@1")
+
+
+_TOYS = "--method=toy_"  # modules that `tests.toys` installs beside the methods
+# What depends on the sides; a BERT of random weights has more to learn than word vectors, and DAML has an adversary.
+CASES: dict[str, Case] = {
+    **{name: Case(flags, steps=180 if name == "daml" else 120) for name, flags in METHODS.items()},
+    "timam_bert": Case(("--method=timam", "--text_tower=bert", "--bert_dropout=0"), steps=240),
+    "images_only": Case((f"{_TOYS}images_only", "--sampler=classes", "--images_per_class=2"), "colours", 60, ("R@1",)),
+    "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),
+    "pair_score": Case((f"{_TOYS}pair_score",), "vectors", 120),
+}
 
 # Towers small enough that a case takes seconds; widths and sizes only, nothing that changes how a method works.
 SMALL = (
@@ -34,12 +61,21 @@ SMALL = (
     "--min_count=1",
 )
 
+# The same where there are no words to be counted, or no text at all.
+SMALL_BERT = tuple(flag for flag in SMALL if not flag.startswith(("--word_dim", "--min_count")))
+SMALL_IMAGES = tuple(flag for flag in SMALL_BERT if not flag.startswith("--lstm"))
+
 _COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 _SHAPES = ("circle", "square")
 
 
-def write_pairs(folder: pathlib.Path, images: int = 8, *, splits: tuple[str, ...] = ("train",)) -> pathlib.Path:
-    """Writes a table of coloured shapes with two captions each, `images` a split; returns the CSV's path."""
+def write_pairs(
+    folder: pathlib.Path, images: int = 8, *, splits: tuple[str, ...] = ("train",), by_colour: bool = False
+) -> pathlib.Path:
+    """Writes a table of coloured shapes with two captions each, `images` a split; returns the CSV's path.
+
+    Every image is a label of its own, or every colour is one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "pairs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -49,9 +85,22 @@ def write_pairs(folder: pathlib.Path, images: int = 8, *, splits: tuple[str, ...
                 colour, shape = _COLOURS[number % 8], _SHAPES[(number // 8) % 2]
                 name = f"{split}_{number}.png"
                 _draw(folder / name, number % 8, shape, shift=number // 16)
+                label = colour if by_colour else f"{colour} {shape} {number // 16}"
                 for caption in (f"a {colour} {shape}", f"{shape} painted {colour}"):
-                    writer.writerow([name, caption, f"{colour} {shape} {number // 16}", split])
+                    writer.writerow([name, caption, label, split])
     return folder / "pairs.csv"
+
+
+def write_vectors(path: pathlib.Path, images: int = 8, *, splits: tuple[str, ...] = ("train",)) -> pathlib.Path:
+    """Writes image vectors of 24 numbers with a caption each, `images` a split; returns the path of the .npz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    numbers = np.tile(np.arange(images), len(splits))
+    generator = np.random.default_rng(0)
+    vectors = np.random.default_rng(1).normal(size=(images, 24))[numbers]
+    vectors += generator.normal(0, 0.05, vectors.shape)
+    captions = [f"a {_COLOURS[number % 8]} {_SHAPES[number // 8 % 2]}" for number in numbers]
+    np.savez(path, image=vectors, caption=np.array(captions), split=np.repeat(splits, images))
+    return path
 
 
 def _draw(path: pathlib.Path, hue: int, shape: str, shift: int) -> None:

@@ -11,9 +11,10 @@ from tests.conformance.cases import SMALL, write_pairs
 from tests.conftest import ROOT
 from tests.data.feature_pairs import write_wikipedia
 from tests.models.tiny_bert import write_hugging_face
-from xmkeras import flags, jobs
+from xmkeras import flags
 from xmkeras.method import Batch
-from xmkeras.run import RunDirectory
+from xmkeras.run import jobs
+from xmkeras.run.directory import RunDirectory
 from xmkeras.training.checkpoints import Checkpoints
 from xmkeras.training.step import TrainStep
 

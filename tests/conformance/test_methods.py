@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import pathlib
 import shutil
@@ -13,31 +14,52 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import METHODS, SMALL, WITH_BERT, write_pairs
+from tests.conformance.cases import CASES, SMALL, SMALL_BERT, SMALL_IMAGES, write_pairs, write_vectors
 from tests.models.tiny_bert import write_hugging_face
-from xmkeras import flags, jobs
+from tests.toys import toys_installed
+from xmkeras import flags
 from xmkeras.method import Batch, Method
-from xmkeras.run import RunDirectory
+from xmkeras.retrieval.embeddings import EmbeddingSet, Sequences
+from xmkeras.run import jobs
+from xmkeras.run.assembly import load_table
+from xmkeras.run.directory import RunDirectory
 from xmkeras.training.checkpoints import Checkpoints
 from xmkeras.training.optimizers import GroupedOptimizer
 from xmkeras.training.step import TrainStep
 
-CASES = METHODS | WITH_BERT
-# A BERT of random weights has more to learn than word vectors, and the towers of DAML train against an adversary.
-OVERFIT_STEPS = dict.fromkeys(METHODS, 120) | {"daml": 180} | dict.fromkeys(WITH_BERT, 240)
+
+@pytest.fixture(autouse=True)
+def _toys(request: pytest.FixtureRequest):
+    """The methods that no paper has, for the cases that need them."""
+    called = getattr(request.node, "callspec", None)
+    name = "" if called is None else called.params.get("name", called.params.get("overfitted", ""))
+    with toys_installed(many_vectors=name == "pair_score"):
+        yield
 
 
 def train(
     name: str, tmp_path: pathlib.Path, *more: str, run: str = "run", splits: tuple[str, ...] = ("train",)
 ) -> RunDirectory:
-    """Trains a case on eight pairs a split and returns its run."""
-    table = tmp_path / "pairs" / "pairs.csv"
-    if not table.exists():
-        write_pairs(table.parent, splits=splits)
-    bert = [f"--bert={write_hugging_face(tmp_path / 'bert')}", "--bert_dropout=0"] if name in WITH_BERT else []
-    argv = [
-        *CASES[name], *SMALL, *bert, "--source=table", f"--table={table}", "--labels=image", "--batch_size=8",
-        "--learning_rate=3e-3", "--dropout=0", "--norm_momentum=0.9", f"--run={tmp_path / run}", "--devices=cpu", *more,
+    """Trains a case on eight pairs, or two images of eight classes, a split and returns its run."""
+    case = CASES[name]
+    data = tmp_path / case.inputs / ("pairs.npz" if case.inputs == "vectors" else "pairs.csv")
+    if not data.exists():
+        if case.inputs == "vectors":
+            write_vectors(data, splits=splits)
+        else:
+            classes = case.inputs == "colours"
+            write_pairs(data.parent, 16 if classes else 8, splits=splits, by_colour=classes)
+    argv = {
+        "pairs": [*SMALL, "--source=table", "--labels=image"],
+        "colours": [*SMALL_IMAGES, "--source=table"],
+        "vectors": ["--embedding_dim=16", "--source=features", "--word_dim=16", "--lstm_units=16", "--min_count=1"],
+    }[case.inputs]
+    if "--text_tower=bert" in case.flags:
+        argv = [*SMALL_BERT, "--source=table", "--labels=image", f"--bert={write_hugging_face(tmp_path / 'bert')}"]
+    argv += [] if case.inputs == "colours" else ["--dropout=0"]
+    argv += [
+        *case.flags, f"--table={data}", "--batch_size=8", "--learning_rate=3e-3", "--norm_momentum=0.9",
+        f"--run={tmp_path / run}", "--devices=cpu", *more,
     ]  # fmt: skip
     directory = RunDirectory(tmp_path / run)
     jobs.train(directory.named_in(flags.parse(argv).config), directory)
@@ -78,6 +100,7 @@ class WatchedStep(TrainStep):
 class Overfitted:
     """A run that was trained until it knows its eight pairs, and which trained weights its second step moved."""
 
+    name: str
     run: RunDirectory
     moved: dict[str, bool]
 
@@ -85,61 +108,99 @@ class Overfitted:
 @pytest.fixture(scope="module", params=CASES)
 def overfitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Overfitted:
     name: str = request.param
-    length = (f"--steps={OVERFIT_STEPS[name]}", f"--save_every={OVERFIT_STEPS[name]}")
-    with pytest.MonkeyPatch.context() as patch:
+    length = (f"--steps={CASES[name].steps}", f"--save_every={CASES[name].steps}")
+    with toys_installed(many_vectors=name == "pair_score"), pytest.MonkeyPatch.context() as patch:
         patch.setattr("xmkeras.training.loop.TrainStep", WatchedStep)
         WatchedStep.moved.clear()
         run = train(name, tmp_path_factory.mktemp(name), *length, splits=("train", "test"))
-    return Overfitted(run, dict(WatchedStep.moved))
+    return Overfitted(name, run, dict(WatchedStep.moved))
 
 
 def test_a_step_moves_every_trained_weight(overfitted: Overfitted):
-    assert len(overfitted.moved) > 40
+    assert len(overfitted.moved) >= 3
     still = [name for name, moved in overfitted.moved.items() if not moved]
     assert not [name for name in still if "words" not in name]
 
 
-def test_overfits_eight_pairs(overfitted: Overfitted):
+def test_overfits_its_examples(overfitted: Overfitted):
     run = overfitted.run
     results = jobs.evaluate(run.config(), run, "train")[0].results
-    assert results["image_to_text/R@1"] == 100
-    assert results["text_to_image/R@1"] == 100
+    assert {figure: results[figure] for figure in CASES[overfitted.name].figures} == dict.fromkeys(
+        CASES[overfitted.name].figures, 100
+    )
+
+
+def requests(run: RunDirectory, side: str) -> list[object]:
+    """What a client sends for the images, or for the first caption of each row, of the test split."""
+    table = load_table(run.config()).split("test")
+    if side == "text":
+        return [captions[0] for captions in table.captions]
+    if table.features is None:
+        return [table.read_bytes(row) for row in table.distinct_images()]
+    return list(np.asarray(table.features[table.image_index], np.float32))
+
+
+def embedded(run: RunDirectory, side: str) -> list[np.ndarray]:
+    """The vectors, (d,) or (n, d), that evaluation has kept of the same items of the test split."""
+    kept, table = EmbeddingSet.load(run.embeddings("test") / f"{side}s"), load_table(run.config()).split("test")
+    first = {one: number for number, one in reversed(list(enumerate(kept.ids.tolist())))}
+    places = [first[table.image_ids[row]] for row in table.distinct_images()]
+    if isinstance(kept.vectors, Sequences):
+        return [kept.vectors.take(np.array([place])).values for place in places]
+    return list(np.asarray(kept.vectors)[places])
 
 
 def test_export_round_trip(overfitted: Overfitted):
+    """The SavedModel encodes what evaluation embeds, and a search finds what the pairs' scores say."""
     run = overfitted.run
+    jobs.evaluate(run.config(), run, "test")
     directory = jobs.export(run.config(), run, "test", top_k=3)
-    loaded = tf.saved_model.load(str(directory))
-    method, _ = jobs.load_method(run.config(), run)
-    texts = ["a red circle", "square painted blue"]
-    expected = keras.ops.normalize(method.towers.encode_text(tf.constant(texts)), axis=-1)
-    answer = loaded.signatures["encode_text"](text=tf.constant(texts))
-    np.testing.assert_allclose(answer["embedding"], expected, atol=1e-5)
-    found = loaded.signatures["search_by_text"](text=tf.constant(texts))
-    assert found["ids"].shape == (2, 3)
+    signatures = tf.saved_model.load(str(directory)).signatures
+    method, _, sides = jobs.load(run.config(), run)
+    asked = {side: {made.request("core").spec.name: tf.constant(requests(run, side))} for side, made in sides.items()}
+    for side in sides:
+        answer = signatures[f"encode_{side}"](**asked[side])
+        for number, expected in enumerate(embedded(run, side)):
+            given = answer["embedding"][number].numpy()
+            given = given[answer["mask"][number].numpy()] if "mask" in answer else given
+            if method.similarity == "cosine":
+                expected = expected / np.linalg.norm(expected)
+            np.testing.assert_allclose(given, expected, atol=1e-5)
+    last = list(sides)[-1]
+    found = {name: value.numpy() for name, value in signatures[f"search_by_{last}"](**asked[last]).items()}
+    assert found["ids"].shape == (len(requests(run, last)), 3)
+    if "text" in sides:
+        table = load_table(run.config()).split("test")
+        place = {table.image_ids[row]: number for number, row in enumerate(table.distinct_images())}
+        best = [place[first.decode()] for first in found["ids"][:, 0]]
+        images = {name: tf.gather(value, best) for name, value in asked["image"].items()}
+        scores = signatures["score"](**images, **asked["text"])["score"]
+        np.testing.assert_allclose(scores, found["scores"][:, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.usefixtures("plain_tower")
-def test_half_precision_stays_finite(name: str, precision: str, tmp_path: pathlib.Path):
-    run = train(name, tmp_path, "--steps=4", f"--precision={precision}")
-    for key, value in weights(run).items():
+def test_half_precision_learns_and_stays_finite(name: str, precision: str, tmp_path: pathlib.Path):
+    """Twenty steps, of which the first in float16 overflow and are skipped: the loss scale begins far too high."""
+    run = train(name, tmp_path, "--steps=20", "--log_every=1", f"--precision={precision}")
+    last = weights(run)
+    for key, value in last.items():
         assert np.all(np.isfinite(np.asarray(value, np.float32))), key
+    with (run.path / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
+    assert losses[-1] < losses[0]
+    if precision == "mixed_float16":
+        assert last["loss_scale/scale"] < 2.0**15 or int(last["loss_scale/finite_steps"]) == 20
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.usefixtures("plain_tower")
 def test_resume_is_bit_equal(name: str, tmp_path: pathlib.Path):
-    options = (
-        "--save_every=3",
-        "--augment=flip,crop",
-        "--dropout=0.2",
-        "--bert_dropout=0.2",
-        "--word_dropout=0.1",
-        "--ema=0.9",
-        "--schedule=cosine",
-    )
+    options = ["--save_every=3", "--ema=0.9", "--schedule=cosine"]
+    options += ["--feature_dropout=0.2"] if CASES[name].inputs == "vectors" else ["--augment=flip,crop"]
+    options += [] if CASES[name].inputs == "colours" else ["--dropout=0.2", "--word_dropout=0.1"]
+    options += ["--bert_dropout=0.2"] if "--text_tower=bert" in CASES[name].flags else []
     whole, cut = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "cut")
     save = Checkpoints.save
 

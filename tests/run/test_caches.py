@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import SMALL, write_pairs
+from tests.conformance.cases import SMALL_BERT, write_pairs
 from tests.models.tiny_bert import write_hugging_face
 from tests.run.test_jobs import command, run_to_end
 from xmkeras import flags
@@ -58,7 +58,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("timam")
     table = write_pairs(folder / "pairs", 16, splits=("train", "validation", "test"))
     return [
-        "--method=timam", *SMALL, "--text_tower=bert", f"--bert={write_hugging_face(folder / 'bert')}",
+        "--method=timam", *SMALL_BERT, "--text_tower=bert", f"--bert={write_hugging_face(folder / 'bert')}",
         "--source=table", f"--table={table}", "--labels=image", "--batch_size=8", "--learning_rate=3e-3",
         "--bert_dropout=0.3", "--dropout=0.2", "--eval_every=3", "--devices=cpu",
     ]  # fmt: skip
@@ -103,13 +103,14 @@ def test_a_frozen_bert_is_computed_once_a_distinct_caption(arguments: list[str],
     run = parts(arguments)
     assert isinstance(run.readers(tmp_path)["text"], Sentences)  # nothing is frozen yet
     freeze(run.method, "text_encoder/bert_.*")
-    chosen = run.readers(tmp_path)
+    rows = run.table.split("train")
+    rows.captions[3] = rows.captions[2]
+    chosen = readers_of(run.config, RunDirectory(tmp_path), rows, run.sides, run.method, training=True)
     assert isinstance(chosen["image"], Pictures)
     assert isinstance(chosen["text"], TokenVectors)
-    captions = {caption for own in run.table.split("train").captions for caption in own}
-    assert len(chosen["text"].starts) - 1 == len(captions) < 2 * len(run.table.split("train"))
-    pairs = [(5, 1), (0, 0), (15, 1)]
-    plain = run.sides["text"].reader(run.table.split("train"), False)
+    assert len(chosen["text"].starts) - 1 == 2 * len(rows) - 2
+    pairs = [(5, 1), (0, 0), (3, 1)]
+    plain = run.sides["text"].reader(rows, False)
     cached = read_texts(chosen["text"], pairs)
     encoder = run.method.towers.sides["text"]
     expected = encoder.front()(read_texts(plain, pairs))
@@ -131,7 +132,7 @@ def test_an_empty_caption_keeps_its_end_token(arguments: list[str], tmp_path: pa
     reader = readers_of(run.config, RunDirectory(tmp_path), rows, run.sides, run.method, training=True)["text"]
     pairs = [(0, 0), (1, 0)]
     cached = read_texts(reader, pairs)
-    assert cached["text_mask"][0].numpy().sum() == 1
+    assert cached["text_mask"][0].numpy().sum() == 2  # [CLS] and [SEP]
     encoder = run.method.towers.sides["text"]
     plain = read_texts(run.sides["text"].reader(rows, False), pairs)
     np.testing.assert_allclose(encoder(cached)[""], encoder(plain)[""], atol=1e-5)
@@ -197,7 +198,7 @@ def test_both_caches_train_and_measure_like_the_frozen_towers_themselves(
 ):
     computed = train(arguments, tmp_path / "computed", *STAGES, "--nofeature_cache")
     shared = [path.name.split("-")[0] for path in (cached.path.parent / "shared").iterdir()]
-    assert sorted(shared) == ["image", "image", "text", "text"]  # training and validation
+    assert sorted(shared) == ["image", "image", "text"]  # training and validation, of the same captions
     two = weights_of(computed.path)
     for name, value in weights_of(cached.path).items():
         np.testing.assert_allclose(value, two[name], atol=1e-3, err_msg=name)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import SMALL, write_pairs
+from tests.conformance.cases import SMALL, SMALL_IMAGES, write_pairs
 from tests.data.feature_pairs import write_npz
 from tests.models.tiny_bert import write_hugging_face
 from xmkeras import flags
@@ -180,8 +180,7 @@ def test_a_new_kind_is_a_reader_an_encoder_an_input_and_a_line(tmp_path: pathlib
     monkeypatch.setattr(sides, "kind_of", lambda side, *rest: "letters" if side == "text" else kind_of(side, *rest))
     table = write_pairs(tmp_path / "pairs", 16, splits=("train", "validation", "test"))
     run = RunDirectory(tmp_path / "run")
-    argv = [one for one in SMALL if not one.startswith(("--word", "--lstm", "--min_count"))]
-    config = flags.parse([*argv, "--source=table", f"--table={table}", "--batch_size=8", "--steps=4"]).config
+    config = flags.parse([*SMALL_IMAGES, "--source=table", f"--table={table}", "--batch_size=8", "--steps=4"]).config
     assert jobs.train(run.named_in(config), run).step == 4
     measured, report = jobs.evaluate(run.config(), run)
     assert measured.results["text_to_image/queries"] == 32

@@ -15,6 +15,7 @@ from xmkeras.data import images, pipeline
 from xmkeras.data.rows import RowTable
 
 Entries = pipeline.Entries
+# As tokenizers pad, so that what is read from a cache has the shape, and with it the dropout, of what is computed.
 PAD_TO_MULTIPLE = 8
 # TensorFlow aligns its tensors to so many bytes, and fails hard on others.
 _ALIGNMENT = 64

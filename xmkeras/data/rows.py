@@ -172,8 +172,8 @@ class RowTable:
         """What tells the pictures of one data set from those of another with the same rows: files and their times."""
         if self.image_paths is None:
             digest = hashlib.sha256()
-            for image in np.unique(self.image_index) if self.encoded is not None else ():
-                digest.update(hashlib.sha256(self.encoded[int(image)]).digest())
+            for row in self.distinct_images() if self.encoded is not None else ():
+                digest.update(hashlib.sha256(self.read_bytes(row)).digest())
             return digest.hexdigest()
         paths = [os.path.abspath(self.image_paths[row]) for row in self.distinct_images()]
         return [(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0) for path in paths]

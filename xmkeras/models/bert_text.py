@@ -58,12 +58,12 @@ def at_tokens(encoder: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     Both halves are made of the encoder's own layers, so that they train with it.
 
     Returns:
-        ids (B, L) -> token vectors (B, L-2, f) and their mask (B, L-2); and these two -> (B, embedding_dim).
+        ids (B, L) -> token vectors (B, L, f) and their mask (B, L); and these two -> (B, embedding_dim).
     """
     names = {layer.name for layer in encoder.layers}
     if _TOKENS not in names or _WORD_DROPOUT in names:
         return None
-    tokens = list(encoder.get_layer(_TOKENS).output)
+    tokens = list(encoder.get_layer(_TOKENS).input)
     return keras.Model(encoder.input, tokens, name="text_tokens"), keras.Model(tokens, encoder.output, name="text_rest")
 
 

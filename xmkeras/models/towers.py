@@ -60,7 +60,7 @@ def word_encoder(vocabulary_size: int, **options: Any) -> Encoder:
 
 
 def bert_encoder(bert: Bert, **options: Any) -> Encoder:
-    """Word pieces `text` (B, L) to BERT's `text_tokens` (B, n, f) and `text_mask` (B, n) to embeddings (B, d).
+    """Word pieces `text` (B, L) to BERT's `text_tokens` (B, L, f) and `text_mask` (B, L) to embeddings (B, d).
 
     Where words are dropped before BERT, in one part. The options and errors are those of
     `models.bert_text.bert_text_encoder`.

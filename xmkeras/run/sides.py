@@ -183,7 +183,7 @@ def _words(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side
     if words is None and rows is not None:
         extra = () if vectors is None else vectors.words
         words = Vocabulary.build(captions_of(rows), min_count=config.data.min_count, extra_words=extra).words
-    vocabulary = Vocabulary(words)
+    vocabulary = Vocabulary(words or ())
     word_dim = kept.get("word_dim") or (config.model.word_dim if vectors is None else vectors.dim)
     options = _options(config, text_encoder, sequence_embedding) | {"word_dim": word_dim}
     options["word_vectors"] = None if vectors is None else matrix(vectors, vocabulary)

@@ -79,6 +79,14 @@ def check_takes(model: SearchModel, flag: str, given: str) -> None:
         raise UserError(f"{model.path} takes {' and '.join(takes)}, so it cannot be asked with {given}.")
 
 
+def example(model: SearchModel) -> str:
+    """Flags that ask the model for something, for people."""
+    side = list(model.inputs)[-1]
+    _, what = _kind(side, model.inputs[side])
+    folder = "--images=FOLDER " if "image" in dict(_kind(*one) for one in model.inputs.items()) else ""
+    return folder + what.partition("(")[2].rstrip(")")
+
+
 def _kind(side: str, spec: Any) -> tuple[str, str]:
     """The flag for what a model takes of a side, and what that is, for people."""
     return _KINDS.get(spec.name, (spec.name, f"{side} vectors of {_size(spec)} numbers (--{spec.name}=FILE.npy)"))

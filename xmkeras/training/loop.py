@@ -56,6 +56,7 @@ class Result:
     step: int
     best_step: int | None
     best_value: float
+    best_metric: str
 
 
 def plan(stages: Sequence[Stage], steps_per_epoch: int) -> list[Span]:
@@ -295,6 +296,7 @@ class Trainer:
             "schedule": schedule.state(),
             "best_value": self._sign * self._best_gain if self._best_step is not None else None,
             "best_step": self._best_step,
+            "best_metric": self.options.best_metric,
             "waited": self._waited,
             "bad_rows": [int(row) for row in self._bad_rows],
         }
@@ -303,8 +305,10 @@ class Trainer:
     def _restore_progress(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
         self.step = checkpoint.step
-        self._best_step, self._waited = state["best_step"], state["waited"]
-        self._best_gain = -math.inf if state["best_value"] is None else self._sign * state["best_value"]
+        # Values of another metric say nothing of this one's: the best is looked for anew.
+        if state["best_value"] is not None and state.get("best_metric") in (None, self.options.best_metric):
+            self._best_step, self._waited = state["best_step"], state["waited"]
+            self._best_gain = self._sign * state["best_value"]
         self._bad_rows = state["bad_rows"]
         self._monitor.rewind(self.step)
 
@@ -324,7 +328,8 @@ class Trainer:
         self._restored = None
 
     def _result(self, ending: str) -> Result:
-        return Result(ending, self.step, self._best_step, self._sign * self._best_gain)
+        best = self._sign * self._best_gain
+        return Result(ending, self.step, self._best_step, best, self.options.best_metric)
 
 
 class _InterruptFlag:
