@@ -58,7 +58,7 @@ def test_the_first_step_stops_the_run_once(tmp_path: pathlib.Path):
     check.check()
     for step in (taken(2), taken(3, broken=(0,)), taken(4, loss=np.nan)):
         check.add(step)
-    with pytest.raises(UserError, match="^Step 3: the gradient of part/layer_0/kernel .*4 rows; no checkpoint"):
+    with pytest.raises(UserError, match=r"^Step 3: the gradient of part/layer_0/kernel .*4 rows; no checkpoint"):
         check.check()
     checkpoints.save(2, {"a": np.ones(1)}, {})
     with pytest.raises(UserError, match=r"of step 2, is whole: look at those rows, or lower --learning_rate"):
