@@ -16,7 +16,7 @@ import tensorflow as tf
 from tests.conformance.cases import METHODS, random_batches
 from tests.toys import ImagesOnly, NoParams, PairScore, pair_batch, region_encoder, words_encoder
 from xmkeras import flags
-from xmkeras.method import Method
+from xmkeras.method import Clock, Method
 from xmkeras.models.encoder import Encoder, Part, Towers
 from xmkeras.models.image import set_synchronized
 from xmkeras.models.towers import picture_encoder, word_encoder
@@ -129,6 +129,7 @@ def take_steps(strategy: tf.distribute.Strategy, name: str, towers: str) -> dict
     before = {name: variable.numpy() for name, variable in named.items()}
     *finite, broken = dataset
     for step, batch in enumerate(finite):
+        method.start_step(Clock(step, steps_per_epoch=2, total_steps=steps))
         results = train_step(batch, step)
     after = {name: variable.numpy() for name, variable in named.items()}
     averages = {f"average/{name}": variable for name, variable in average.variables.items()}

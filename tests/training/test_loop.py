@@ -225,7 +225,7 @@ def test_a_signal_saves_nothing_that_is_not_finite(tmp_path: pathlib.Path):
             return super().batch(step)
 
     options = dataclasses.replace(OPTIONS, log_every=50)
-    with pytest.raises(UserError, match=r"^Step 5"):
+    with pytest.raises(UserError, match=r"^Step 5:"):
         _run(tmp_path, "steps=9", batches=Interrupting(nan_at=4), options=options)
     assert Checkpoints(tmp_path / "checkpoints").steps() == [3]
 

@@ -16,8 +16,9 @@ from tests.training.toy import towers as toy_towers
 from xmkeras.method import Method, Phase
 from xmkeras.models.encoder import Towers
 from xmkeras.training.ema import MovingAverage
+from xmkeras.training.loss_scale import LossScale
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
-from xmkeras.training.step import LossScale, TrainStep
+from xmkeras.training.step import TrainStep
 
 RATE = 0.1
 

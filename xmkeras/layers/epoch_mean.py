@@ -58,11 +58,11 @@ class EpochMean(keras.layers.Layer):
     @property
     def mean(self) -> float:
         """Of the last epoch that `roll` has ended."""
-        return float(self.last)
+        return float(self.last.numpy())
 
     def roll(self) -> None:
         """Ends an epoch, outside of any graph and of replicas; where nothing was added the mean stays."""
-        if float(self.count):
+        if self.count.numpy():
             self.last.assign(self.total / self.count)
             self.total.assign(0.0)
             self.count.assign(0.0)

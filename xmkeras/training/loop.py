@@ -23,10 +23,11 @@ from xmkeras.training.ema import MovingAverage
 from xmkeras.training.finite import FiniteCheck, Taken, scalars
 from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import Stage, parse_group
+from xmkeras.training.loss_scale import LossScale
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
 from xmkeras.training.schedules import Schedule, build_schedule
-from xmkeras.training.step import LossScale, TrainStep
+from xmkeras.training.step import TrainStep
 from xmkeras.training.strategy import is_gpu
 
 
