@@ -220,7 +220,7 @@ class TrainConfig:
         0, "threads of one operation; 0: TensorFlow's choice; with 1 small nets train faster on few cores"
     )
     jit_compile: str = _devices(
-        "auto", "XLA for the encoders whose inputs have one shape; auto: on GPUs only", ("auto", "on", "off"), of=(PICTURES,)
+        "auto", "XLA for encoders whose inputs have one shape; auto: on GPUs only", ("auto", "on", "off")
     )
     feature_cache: bool = _cache(
         True,
@@ -302,17 +302,18 @@ def not_taken(config: Config, kinds: Collection[str]) -> list[str]:
     return [name for name, field in fields().items() if values[name] != field.default and not _taken(field, kinds)]
 
 
-def refuse_not_taken(config: Config, kinds: Collection[str]) -> None:
-    """Says which flag is for other inputs than those of the run.
+def refuse_not_taken(config: Config, kinds: Collection[str], names: Collection[str]) -> None:
+    """Says which of some flags is for other inputs than those of the run.
 
     Args:
         config: of the run.
         kinds: those of its sides, such as `PICTURES` and `WORDS`.
+        names: of the flags; a flagfile may set what another flag has made needless.
 
     Raises:
         UserError: there is such a flag.
     """
-    for name in not_taken(config, kinds):
+    for name in [name for name in not_taken(config, kinds) if name in names]:
         meant = " or ".join(fields()[name].metadata["of"])
         raise UserError(
             f"--{name}={config.as_flags()[name]} is for {meant}, and this run has {' and '.join(kinds)}; leave it away."

@@ -44,7 +44,7 @@ _TOYS = "--method=toy_"  # modules that `tests.toys` installs beside the methods
 CASES: dict[str, Case] = {
     **{name: Case(flags, steps=180 if name == "daml" else 120) for name, flags in METHODS.items()},
     "timam_bert": Case(("--method=timam", "--text_tower=bert", "--bert_dropout=0"), steps=240),
-    "images_only": Case((f"{_TOYS}images_only", "--sampler=classes", "--images_per_class=2"), "colours", 200, ("R@1",)),
+    "images_only": Case((f"{_TOYS}images_only", "--sampler=classes", "--images_per_class=2"), "colours", 120, ("R@1",)),
     "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),
     "pair_score": Case((f"{_TOYS}pair_score",), "vectors", 120),
 }

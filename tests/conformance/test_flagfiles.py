@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.conformance.cases import SMALL, write_pairs
+from tests.conformance.cases import SMALL, SMALL_BERT, write_pairs
 from tests.conftest import ROOT
 from tests.data.feature_pairs import write_wikipedia
 from tests.models.tiny_bert import write_hugging_face
@@ -26,9 +26,12 @@ FLAGFILES = sorted((ROOT / "flags").glob("*.cfg"))
 def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
     table = write_pairs(tmp_path / "pairs", images=16, splits=("train", "validation"))
     # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
-    replaced = [*SMALL, "--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
-    # As many layers as MiniLM, since flagfiles say how many of them are frozen.
-    replaced.append(f"--bert={write_hugging_face(tmp_path / 'bert', layers=6)}")
+    replaced = ["--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
+    if flags.parse([f"--flagfile={flagfile}"]).config.model.text_tower == "bert":
+        # As many layers as MiniLM, since flagfiles say how many of them are frozen.
+        replaced += [*SMALL_BERT, f"--bert={write_hugging_face(tmp_path / 'bert', layers=6)}"]
+    else:
+        replaced += SMALL
     if "wikipedia" in flagfile.stem:
         write_wikipedia(tmp_path)
         replaced = [f"--data_dir={tmp_path}", "--batch_size=10", f"--run={tmp_path / 'run'}"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmkeras.data.feature_files import read_matrix
+from xmkeras.data.array_files import read_matrix
 from xmkeras.data.rows import RowTable
 from xmkeras.data.vector_table import vector_table, with_validation
 from xmkeras.errors import UserError

@@ -162,8 +162,10 @@ class _Encoding:
 
 
 def _kept(outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    vectors = {"vectors": tf.cast(outputs[""], tf.float32)}
-    return vectors | {name: value for name, value in outputs.items() if name == "mask"}
+    vectors = tf.cast(outputs[""], tf.float32)
+    if vectors.shape.rank == 2:
+        return {"vectors": vectors}
+    return {"vectors": vectors, "mask": outputs.get("mask", tf.ones(tf.shape(vectors)[:2], tf.bool))}
 
 
 def pair_scores(method: Method) -> Any:

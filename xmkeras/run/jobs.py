@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -49,8 +49,13 @@ class Loaded(NamedTuple):
     sides: dict[str, Side]
 
 
-def train(config: Config, run: RunDirectory) -> Result:
+def train(config: Config, run: RunDirectory, *, typed: Collection[str] = ()) -> Result:
     """Trains a run, or continues it.
+
+    Args:
+        config: of the run.
+        run: its directory.
+        typed: flags that have to mean something for the inputs of this run.
 
     Raises:
         UserError: data, flags, devices or the run directory do not fit, a loss is not finite, or the disk is full.
@@ -64,8 +69,7 @@ def train(config: Config, run: RunDirectory) -> Result:
             run.clear()
         rows = table.split("train")
         sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
-        if not run.config_file.is_file():
-            refuse_not_taken(config, {side.kind for side in sides.values()})
+        refuse_not_taken(config, [side.kind for side in sides.values()], typed)
         run.open(config, table.fingerprint(), table.credit)
         write_atomically(run.inputs_file, json.dumps({name: side.kept for name, side in sides.items()}, indent=0))
         with strategy.scope():

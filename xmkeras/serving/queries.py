@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xmkeras.data.feature_files import read_matrix, split_reference
+from xmkeras.data.array_files import read_matrix, split_reference
 from xmkeras.errors import UserError
 from xmkeras.serving.client import Rows, SearchModel
 from xmkeras.serving.inputs import ImageBytes, Sentences

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmkeras.data.feature_files import read_arrays
+from xmkeras.data.array_files import read_arrays
 from xmkeras.data.roles import find_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.splits import hash_split, split_name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmkeras.data import roles
-from xmkeras.data.feature_files import read_matrix, split_reference
+from xmkeras.data.array_files import read_matrix, split_reference
 from xmkeras.data.records import Record, read_records
 from xmkeras.data.rows import LabelKind, Row, RowTable
 from xmkeras.data.splits import hash_split, split_name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xmkeras.data.feature_files import pick, read_arrays, split_reference
+from xmkeras.data.array_files import pick, read_arrays, split_reference
 from xmkeras.data.published import incomplete
 from xmkeras.data.rows import RowTable
 from xmkeras.data.vector_table import set_aside, vector_table, with_validation

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import scipy.io
 
-from xmkeras.data.feature_files import read_arrays, read_matrix, split_reference
+from xmkeras.data.array_files import read_arrays, read_matrix, split_reference
 from xmkeras.errors import UserError
 
 MATRIX = np.arange(6.0).reshape(3, 2)
