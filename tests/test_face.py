@@ -50,7 +50,7 @@ def test_python_and_the_commands_continue_one_another(tmp_path: pathlib.Path):
 
 
 def test_mistakes_are_one_sentence(tmp_path: pathlib.Path):
-    with pytest.raises(UserError, match="Unknown flag --bach_size.*did you mean --batch_size"):
+    with pytest.raises(UserError, match=r"Unknown flag --bach_size.*did you mean --batch_size"):
         xmkeras.configure(bach_size=3)
     with pytest.raises(UserError, match="is not a run directory"):
         xmkeras.evaluate(tmp_path)

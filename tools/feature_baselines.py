@@ -23,6 +23,7 @@ from sklearn.svm import SVC
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sources import SourceOptions, load_source
 from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.measured import Split
 from xmkeras.retrieval.protocols import load_protocol
 
 Settings = dict[str, Any]
@@ -177,7 +178,7 @@ def baselines(train: Part) -> dict[str, tuple[Baseline, list[Settings]]]:
 def measure(images: np.ndarray, texts: np.ndarray, part: Part) -> dict[str, float]:
     """The figures of `COLUMNS`, in percent, by the cosine."""
     sides = [EmbeddingSet(part.ids, part.labels, np.asarray(side, np.float32)) for side in (images, texts)]
-    measured = load_protocol("vectors").measure(sides[0], sides[1], [], label_kind="class")
+    measured = load_protocol("vectors").measure(Split(sides[0], sides[1], [], label_kind="class"))
     return {name: measured.results[name] for name in COLUMNS}
 
 

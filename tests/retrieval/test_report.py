@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.image import imread
 
 from tests.retrieval.examples import squares
-from xmkeras.retrieval.measured import Show
+from xmkeras.retrieval.measured import Show, Split
 from xmkeras.retrieval.protocols import load_protocol
 from xmkeras.retrieval.report import write_report
 
@@ -14,7 +14,7 @@ from xmkeras.retrieval.report import write_report
 def write(folder, **options):
     images, texts, words, thumbnail, asked = squares(images=30)
     protocol = load_protocol("captions")
-    measured = protocol.measure(images, texts, words, label_kind="image")
+    measured = protocol.measure(Split(images, texts, words, label_kind="image"))
     show = Show(thumbnail=thumbnail, examples=1, k=3, credit=options.get("credit", ""))
     sections = protocol.sections(measured, show)
     path = write_report(folder, title="Squares: test split", results=measured.results, sections=sections, **options)

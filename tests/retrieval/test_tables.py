@@ -4,6 +4,7 @@ import json
 
 from tests.retrieval.examples import squares
 from xmkeras.retrieval.both_ways import retrieval
+from xmkeras.retrieval.measured import Split
 from xmkeras.retrieval.protocols import load_protocol
 from xmkeras.retrieval.protocols.classes import reed
 from xmkeras.retrieval.tables import format_table, markdown_table, write_eval
@@ -44,7 +45,7 @@ def test_eval_json_holds_the_numbers_and_replaces_the_old_file(tmp_path):
 
 def test_figures_of_any_protocol_have_a_row_or_a_line():
     images, texts, words, *_ = squares(images=30)
-    folded = load_protocol("folds").measure(images, texts, words, label_kind="image").results
+    folded = load_protocol("folds").measure(Split(images, texts, words, label_kind="image")).results
     table = format_table(folded).splitlines()
     assert [line.split("  ")[0] for line in table[2:10:2]] == [
         "text -> image",
@@ -60,7 +61,7 @@ def test_figures_of_any_protocol_have_a_row_or_a_line():
 
 def test_images_alone_have_one_row_and_no_ranks():
     images, *_ = squares(images=30)
-    found = load_protocol("zero_shot").measure(images, None, [], label_kind="class").results
+    found = load_protocol("zero_shot").measure(Split(images, None, [], label_kind="class")).results
     table = format_table(found).splitlines()
     assert table[0].split() == ["R@1", "R@2", "R@4", "R@8", "queries", "gallery"]
     assert table[2].split()[:3] == ["image", "->", "image"]

@@ -21,6 +21,7 @@ from xmkeras.errors import UserError
 
 _FOREVER = np.iinfo(np.int64).max
 _PLANNED = ("row", "caption", "position")
+_AHEAD = 4  # batches that are made before they are asked for
 _running: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
 
 
@@ -87,8 +88,7 @@ class TrainingBatches:
         if slow:
             dataset = dataset.unbatch().map(_reading(slow), num_parallel_calls=tf.data.AUTOTUNE)
             dataset = dataset.batch(self._sampler.batch_size, drop_remainder=True)
-        dataset = dataset.map(_reading([reader for reader in self._readers.values() if not reader.per_example]))
-        return dataset.map(self._labeller()).prefetch(2).with_options(pipeline.options())
+        return dataset.map(self._finisher()).prefetch(_AHEAD).with_options(pipeline.options())
 
     def iterate(
         self, start_step: int, distribute: Callable[[tf.data.Dataset], Any] = lambda dataset: dataset
@@ -136,16 +136,18 @@ class TrainingBatches:
 
         return planned
 
-    def _labeller(self) -> Callable[[pipeline.Entries], pipeline.Entries]:
+    def _finisher(self) -> Callable[[pipeline.Entries], pipeline.Entries]:
+        """What is read of a batch as a whole, and its labels."""
         labels, image_ids = outside_graph(self._table.labels), outside_graph(self._table.image_index)
+        read = _reading([reader for reader in self._readers.values() if not reader.per_example])
 
         @pipeline.in_graph
-        def label(batch: pipeline.Entries) -> pipeline.Entries:
-            row = batch["row"]
-            read = {name: value for name, value in batch.items() if name not in _PLANNED}
-            return {**read, "label": tf.gather(labels, row), "image_id": tf.gather(image_ids, row), "row": row}
+        def finish(planned: pipeline.Entries) -> pipeline.Entries:
+            row = planned["row"]
+            entries = {name: value for name, value in read(planned).items() if name not in _PLANNED}
+            return {**entries, "label": tf.gather(labels, row), "image_id": tf.gather(image_ids, row), "row": row}
 
-        return label
+        return finish
 
     def _find_broken(self, step: int) -> bool:
         """Looks at every input of a step that failed; whether any was found broken."""

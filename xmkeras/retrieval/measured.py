@@ -8,10 +8,30 @@ import numpy as np
 from xmkeras.retrieval.both_ways import BothWays, Relevance
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.tally import Ties
 
 Thumbnail = Callable[[str], np.ndarray]
 
 _SIZES = ("queries", "gallery", "classes")
+
+
+@dataclass(frozen=True)
+class Split:
+    """An embedded split, and how it is to be measured.
+
+    images: each distinct image once. texts: each caption, with the id and label of its image; None for images alone.
+    captions: (m,) the words of the texts. label_kind: what a label stands for, "class", "identity" or "image".
+    score, ties: as in `ranking.ranks`, images first; with a `score_matrix.MatrixScore`, the embeddings are places in
+    it. folds: how many `folds` cuts the images into.
+    """
+
+    images: EmbeddingSet
+    texts: EmbeddingSet | None
+    captions: list[str]
+    label_kind: str
+    score: Score = None
+    ties: Ties = "pessimistic"
+    folds: int = 5
 
 
 @dataclass(frozen=True)

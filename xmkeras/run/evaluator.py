@@ -20,7 +20,7 @@ from xmkeras.method import Method
 from xmkeras.models.encoder import Encoder, Towers
 from xmkeras.retrieval import score_matrix
 from xmkeras.retrieval.embeddings import Block, EmbeddingSet, EmbeddingWriter
-from xmkeras.retrieval.measured import Measured
+from xmkeras.retrieval.measured import Measured, Split
 from xmkeras.retrieval.protocols import load_protocol
 from xmkeras.retrieval.scores import Score
 from xmkeras.retrieval.tally import Ties
@@ -85,13 +85,9 @@ class Evaluator:
         score: Score = "euclidean" if self._method.similarity == "euclidean" else None
         if self._method.similarity == "pairs":
             score, sets = self._scored(sets)
+        captions = self._captions(embedded)
         return self.protocol.measure(
-            sets["image"],
-            sets.get("text"),
-            self._captions(embedded),
-            label_kind=self.table.label_kind,
-            score=score,
-            ties=ties,
+            Split(sets["image"], sets.get("text"), captions, self.table.label_kind, score=score, ties=ties)
         )
 
     def _captions(self, embedded: Mapping[str, tuple[EmbeddingSet, np.ndarray]]) -> list[str]:

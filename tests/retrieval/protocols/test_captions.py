@@ -6,28 +6,28 @@ import pytest
 from tests.retrieval.examples import pairs, squares
 from xmkeras.retrieval.both_ways import retrieval
 from xmkeras.retrieval.mean_average_precision import mean_average_precision
-from xmkeras.retrieval.measured import Show
+from xmkeras.retrieval.measured import Show, Split
 from xmkeras.retrieval.protocols.captions import PROTOCOL
 
 
 @pytest.mark.parametrize("kind", ["image", "class"])
 def test_a_caption_belongs_to_its_image(kind):
     images, texts = pairs()
-    measured = PROTOCOL.measure(images, texts, [], label_kind=kind, score="euclidean", ties="index")
+    measured = PROTOCOL.measure(Split(images, texts, [], label_kind=kind, score="euclidean", ties="index"))
     assert measured.results == retrieval(images, texts, score="euclidean", ties="index")
     assert (measured.relevance, measured.score) == ("id", "euclidean")
 
 
 def test_items_of_an_identity_are_right_answers_and_mean_precisions_are_added():
     images, texts = pairs()
-    measured = PROTOCOL.measure(images, texts, [], label_kind="identity")
+    measured = PROTOCOL.measure(Split(images, texts, [], label_kind="identity"))
     assert measured.results == retrieval(images, texts, relevance="label") | mean_average_precision(images, texts)[0]
     assert measured.relevance == "label"
 
 
 def test_the_sections_show_ranks_and_queries_both_ways():
     images, texts, words, thumbnail, asked = squares(images=30)
-    measured = PROTOCOL.measure(images, texts, words, label_kind="image")
+    measured = PROTOCOL.measure(Split(images, texts, words, label_kind="image"))
     sections = PROTOCOL.sections(measured, Show(thumbnail=thumbnail, examples=1, k=3, credit="A. Painter"))
     assert [section.title for section in sections] == [
         "Ranks",

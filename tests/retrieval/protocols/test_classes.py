@@ -12,6 +12,7 @@ from xmkeras.errors import UserError
 from xmkeras.retrieval.both_ways import retrieval
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.mean_average_precision import mean_average_precision
+from xmkeras.retrieval.measured import Split
 from xmkeras.retrieval.protocols.classes import PROTOCOL, reed
 
 VECTORS = json.loads((pathlib.Path(__file__).parents[2] / "vectors.json").read_text())
@@ -71,5 +72,5 @@ def test_a_euclidean_model_assigns_the_class_of_the_nearest_mean():
 
 def test_captions_are_ranked_by_image_and_classes_by_label():
     images, texts = pairs()
-    found = PROTOCOL.measure(images, texts, [], label_kind="class").results
+    found = PROTOCOL.measure(Split(images, texts, [], label_kind="class")).results
     assert found == retrieval(images, texts) | reed(images, texts) | mean_average_precision(images, texts)[0]

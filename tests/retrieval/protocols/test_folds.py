@@ -6,11 +6,12 @@ import pytest
 from tests.retrieval.examples import pairs
 from xmkeras.errors import UserError
 from xmkeras.retrieval.both_ways import rank_both_ways, retrieval
+from xmkeras.retrieval.measured import Split
 from xmkeras.retrieval.protocols.folds import PROTOCOL
 
 
 def measure(images, texts, **options):
-    return PROTOCOL.measure(images, texts, [], label_kind="image", **options)
+    return PROTOCOL.measure(Split(images, texts, [], label_kind="image", **options))
 
 
 def test_folds_are_averaged():

@@ -5,7 +5,7 @@ import pytest
 
 from tests.retrieval.examples import squares
 from xmkeras.errors import UserError
-from xmkeras.retrieval.measured import Show
+from xmkeras.retrieval.measured import Show, Split
 from xmkeras.retrieval.protocols import load_protocol, protocol_names
 from xmkeras.retrieval.score_matrix import MatrixScore, by_place
 from xmkeras.retrieval.scores import scorer_of
@@ -37,7 +37,7 @@ def test_the_folder_is_the_list_of_protocols():
 def test_the_figures_are_known_before_anything_is_measured(name, kind, images):
     protocol = load_protocol(name)
     data, _ = split(protocol, images)
-    measured = protocol.measure(*data, label_kind=kind)
+    measured = protocol.measure(Split(*data, label_kind=kind))
     figures = protocol.figures(kind, images)
     assert sorted(figures) == sorted(measured.scalars)
     assert protocol.best_metric in figures
@@ -48,14 +48,14 @@ def test_the_figures_are_known_before_anything_is_measured(name, kind, images):
 def test_every_figure_is_by_the_score_that_is_given(name):
     protocol = load_protocol(name)
     data, _ = split(protocol)
-    by_name = protocol.measure(*data, label_kind="class", score="euclidean")
+    by_name = protocol.measure(Split(*data, label_kind="class", score="euclidean"))
     gallery = data[1] or data[0]
-    cosine = protocol.measure(*data, label_kind="class")
+    cosine = protocol.measure(Split(*data, label_kind="class"))
 
     def function(one, other):
         return euclidean_matrix(*(type(gallery)(np.arange(len(x)), np.arange(len(x)), x) for x in (one, other)))
 
-    by_function = protocol.measure(*data, label_kind="class", score=function)
+    by_function = protocol.measure(Split(*data, label_kind="class", score=function))
     for figure in protocol.figures("class", 30):
         # Clusters of a function's items are those of their unit vectors.
         if figure != "NMI":
@@ -69,10 +69,10 @@ def test_every_figure_is_by_the_score_that_is_given(name):
 def test_a_matrix_of_scores_is_measured_like_vectors(name):
     protocol = load_protocol(name)
     (images, texts, words), thumbnail = split(protocol)
-    by_vectors = protocol.measure(images, texts, words, label_kind="identity", score="euclidean")
+    by_vectors = protocol.measure(Split(images, texts, words, label_kind="identity", score="euclidean"))
     score = MatrixScore(euclidean_matrix(images, texts or images))
     places = by_place(images), texts and by_place(texts)
-    by_matrix = protocol.measure(*places, words, label_kind="identity", score=score)
+    by_matrix = protocol.measure(Split(*places, words, label_kind="identity", score=score))
     missing = {"NMI"} if name == "zero_shot" else set()
     assert by_vectors.results.keys() - by_matrix.results.keys() == missing
     assert {n: by_vectors.results[n] for n in by_matrix.results} == pytest.approx(by_matrix.results)
@@ -84,18 +84,19 @@ def test_a_matrix_of_scores_is_measured_like_vectors(name):
 def test_classes_need_vectors_and_pairs_need_texts():
     images, texts, words, *_ = squares()
     score = MatrixScore(euclidean_matrix(images, texts))
+    places = (by_place(images), by_place(texts))
     with pytest.raises(UserError, match="--protocol=captions"):
-        load_protocol("classes").measure(by_place(images), by_place(texts), words, label_kind="class", score=score)
+        load_protocol("classes").measure(Split(*places, words, label_kind="class", score=score))
     for name in ("captions", "classes", "vectors", "folds"):
         with pytest.raises(UserError, match="--protocol=zero_shot"):
-            load_protocol(name).measure(images, None, [], label_kind="class")
+            load_protocol(name).measure(Split(images, None, [], label_kind="class"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sections_without_pictures_ask_for_none(name):
     protocol = load_protocol(name)
     data, thumbnail = split(protocol, images=10)
-    measured = protocol.measure(*data, label_kind="class")
+    measured = protocol.measure(Split(*data, label_kind="class"))
     titles = [section.title for section in protocol.sections(measured, Show())]
     pictured = protocol.sections(measured, Show(thumbnail=thumbnail, examples=1))
     assert set(titles) < {section.title for section in pictured}

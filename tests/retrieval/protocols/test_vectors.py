@@ -13,7 +13,7 @@ from tests.reference import ranking as reference
 from tests.retrieval.examples import rankings, sets, squares
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Show
+from xmkeras.retrieval.measured import Show, Split
 from xmkeras.retrieval.protocols.vectors import PROTOCOL, acmr
 
 
@@ -27,7 +27,7 @@ TEXTS = items([[1.0], [2.0], [3.0]], [0, 1, 0])
 
 
 def measure(images, texts, **options):
-    measured = PROTOCOL.measure(images, texts, [""] * len(texts), label_kind="class", **options)
+    measured = PROTOCOL.measure(Split(images, texts, [""] * len(texts), label_kind="class", **options))
     return measured.results, measured.curves
 
 
@@ -103,7 +103,7 @@ def test_the_release_asks_no_query_without_an_answer():
 
 def test_the_space_is_shown_before_and_after_training_without_private_dimensions():
     images, texts, words, *_ = squares(images=12, captions=1, noise=0.1)
-    measured = PROTOCOL.measure(images, texts, words, label_kind="class")
+    measured = PROTOCOL.measure(Split(images, texts, words, label_kind="class"))
     # The last two of the eight dimensions tell the modality, and so do all of them before training.
     private = [EmbeddingSet(s.ids, s.labels, s.vectors.copy()) for s in (images, texts)]
     private[1].vectors[:, 6:] += 50

@@ -12,7 +12,7 @@ from tests.reference import ranking as reference
 from tests.retrieval.examples import squares
 from xmkeras.errors import UserError
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Show
+from xmkeras.retrieval.measured import Show, Split
 from xmkeras.retrieval.protocols.zero_shot import PROTOCOL, plurality, zero_shot
 
 VECTORS = json.loads((pathlib.Path(__file__).parents[2] / "vectors.json").read_text())["zero_shot_metrics"]
@@ -97,7 +97,7 @@ def test_what_cannot_be_measured_is_refused():
 
 def test_the_section_shows_images_with_their_neighbours():
     images, _, _, thumbnail, asked = squares(images=30)
-    measured = PROTOCOL.measure(images, None, [], label_kind="class", ties="optimistic")
+    measured = PROTOCOL.measure(Split(images, None, [], label_kind="class", ties="optimistic"))
     assert measured.results == zero_shot(images, ties="optimistic")
     assert (measured.ranked, measured.texts, measured.captions) == (None, None, [])
     (section,) = PROTOCOL.sections(measured, Show(thumbnail=thumbnail, examples=2, k=4, credit="A. Painter"))

@@ -5,11 +5,8 @@ import pkgutil
 from typing import Protocol
 
 from xmkeras.errors import UserError
-from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Measured, Show
+from xmkeras.retrieval.measured import Measured, Show, Split
 from xmkeras.retrieval.report import Section
-from xmkeras.retrieval.scores import Score
-from xmkeras.retrieval.tally import Ties
 
 
 class EvaluationProtocol(Protocol):
@@ -28,24 +25,8 @@ class EvaluationProtocol(Protocol):
         label_kind: what a label stands for, "class", "identity" or "image"; gallery_size: the number of images.
         """
 
-    def measure(
-        self,
-        images: EmbeddingSet,
-        texts: EmbeddingSet | None,
-        captions: list[str],
-        *,
-        label_kind: str,
-        score: Score = None,
-        ties: Ties = "pessimistic",
-        folds: int = 5,
-    ) -> Measured:
-        """Measures the embeddings of a split, each figure by `score`.
-
-        images: each distinct image once. texts: each caption, with the id and label of its image; None for a protocol
-        of images alone. captions: (m,) the words of the texts. score, ties: as in `ranking.ranks`, images first;
-        with a `score_matrix.MatrixScore`, the embeddings are places in it. folds: how many `folds` cuts the images
-        into. Raises UserError where the split or the score does not fit the protocol.
-        """
+    def measure(self, split: Split) -> Measured:
+        """Every figure by the split's score; raises UserError where split or score do not fit the protocol."""
 
     def sections(self, measured: Measured, show: Show) -> list[Section]:
         """Its part of the report; figures that only it makes are added to `measured.results`."""

@@ -9,12 +9,11 @@ from xmkeras.retrieval import both_ways, mean_average_precision
 from xmkeras.retrieval.answers import best_typical_worst
 from xmkeras.retrieval.both_ways import BothWays
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Measured, Show
+from xmkeras.retrieval.measured import Measured, Show, Split
 from xmkeras.retrieval.plots import cumulative_match_figure
 from xmkeras.retrieval.query_pictures import image_query_figure, text_query_figure
 from xmkeras.retrieval.report import Picture, Section
-from xmkeras.retrieval.scores import Score, turned
-from xmkeras.retrieval.tally import Ties
+from xmkeras.retrieval.scores import turned
 
 
 class Captions:
@@ -29,23 +28,13 @@ class Captions:
     def figures(self, label_kind: str, gallery_size: int) -> tuple[str, ...]:
         return both_ways.FIGURES + (mean_average_precision.FIGURES if label_kind == "identity" else ())
 
-    def measure(
-        self,
-        images: EmbeddingSet,
-        texts: EmbeddingSet | None,
-        captions: list[str],
-        *,
-        label_kind: str,
-        score: Score = None,
-        ties: Ties = "pessimistic",
-        folds: int = 5,
-    ) -> Measured:
-        texts = needed(texts)
-        if label_kind == "identity":
-            return by_label(images, texts, captions, score=score, ties=ties)
-        ranked = both_ways.rank_both_ways(images, texts, ties=ties, score=score)
+    def measure(self, split: Split) -> Measured:
+        if split.label_kind == "identity":
+            return by_label(split)
+        images, texts = split.images, needed(split.texts)
+        ranked = both_ways.rank_both_ways(images, texts, ties=split.ties, score=split.score)
         results = both_ways.retrieval(images, texts, ranked=ranked)
-        return Measured(results, ranked, images, texts, captions, "id", score=score)
+        return Measured(results, ranked, images, texts, split.captions, "id", score=split.score)
 
     def sections(self, measured: Measured, show: Show) -> list[Section]:
         """The curve of recall over k, and the best, typical and worst queries with what they found."""
@@ -78,11 +67,14 @@ class Captions:
         ]
 
 
-def by_label(images: EmbeddingSet, texts: EmbeddingSet, captions: list[str], *, score: Score, ties: Ties) -> Measured:
+def by_label(split: Split) -> Measured:
     """Recalls, mAP, MAP@R and mINP where all items of a label are right answers, from one pass each way."""
-    precisions, ranked = mean_average_precision.mean_average_precision(images, texts, ties=ties, score=score)
+    images, texts = split.images, needed(split.texts)
+    precisions, ranked = mean_average_precision.mean_average_precision(
+        images, texts, ties=split.ties, score=split.score
+    )
     results = both_ways.retrieval(images, texts, relevance="label", ranked=ranked) | precisions
-    return Measured(results, ranked, images, texts, captions, "label", score=score)
+    return Measured(results, ranked, images, texts, split.captions, "label", score=split.score)
 
 
 def needed(texts: EmbeddingSet | None) -> EmbeddingSet:

@@ -7,7 +7,7 @@ import numpy as np
 from xmkeras.errors import UserError
 from xmkeras.retrieval import average_precision, mean_average_precision
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Measured
+from xmkeras.retrieval.measured import Measured, Split
 from xmkeras.retrieval.protocols.captions import Captions, needed
 from xmkeras.retrieval.ranking import ranks, relevant_ranks
 from xmkeras.retrieval.score_matrix import MatrixScore
@@ -26,21 +26,13 @@ class Classes(Captions):
         reed = (self.best_metric, f"text_to_image/precision@{min(K, gallery_size)}")
         return super().figures("class", gallery_size) + reed + mean_average_precision.FIGURES
 
-    def measure(
-        self,
-        images: EmbeddingSet,
-        texts: EmbeddingSet | None,
-        captions: list[str],
-        *,
-        label_kind: str,
-        score: Score = None,
-        ties: Ties = "pessimistic",
-        folds: int = 5,
-    ) -> Measured:
-        texts = needed(texts)
-        classes = reed(images, texts, score=score, ties=ties)
-        measured = super().measure(images, texts, captions, label_kind="class", score=score, ties=ties)
-        precisions, _ = mean_average_precision.mean_average_precision(images, texts, ties=ties, score=score)
+    def measure(self, split: Split) -> Measured:
+        images, texts = split.images, needed(split.texts)
+        classes = reed(images, texts, score=split.score, ties=split.ties)
+        measured = super().measure(dataclasses.replace(split, label_kind="class"))
+        precisions, _ = mean_average_precision.mean_average_precision(
+            images, texts, ties=split.ties, score=split.score
+        )
         return dataclasses.replace(measured, results=measured.results | classes | precisions)
 
 

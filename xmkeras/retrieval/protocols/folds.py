@@ -5,11 +5,8 @@ import dataclasses
 import numpy as np
 
 from xmkeras.errors import UserError
-from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Measured
+from xmkeras.retrieval.measured import Measured, Split
 from xmkeras.retrieval.protocols.captions import Captions, needed
-from xmkeras.retrieval.scores import Score
-from xmkeras.retrieval.tally import Ties
 
 WHOLE = "whole/"
 
@@ -24,27 +21,17 @@ class Folds(Captions):
         names = super().figures(label_kind, gallery_size)
         return names + tuple(WHOLE + name for name in names)
 
-    def measure(
-        self,
-        images: EmbeddingSet,
-        texts: EmbeddingSet | None,
-        captions: list[str],
-        *,
-        label_kind: str,
-        score: Score = None,
-        ties: Ties = "pessimistic",
-        folds: int = 5,
-    ) -> Measured:
-        texts = needed(texts)
+    def measure(self, split: Split) -> Measured:
+        images, texts, folds = split.images, needed(split.texts), split.folds
         if len(images) == 0 or len(images) % folds:
             raise UserError(f"{len(images)} images cannot be cut into {folds} equal folds")
         parts = []
         for rows in np.split(np.arange(len(images)), folds):
             own = images.take(rows)
             their = texts.take(np.isin(texts.ids, own.ids))
-            parts.append(super().measure(own, their, [], label_kind=label_kind, score=score, ties=ties).results)
+            parts.append(super().measure(dataclasses.replace(split, images=own, texts=their, captions=[])).results)
         results = {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
-        whole = super().measure(images, texts, captions, label_kind=label_kind, score=score, ties=ties)
+        whole = super().measure(split)
         return dataclasses.replace(whole, results=results | {_whole(name): v for name, v in whole.results.items()})
 
 

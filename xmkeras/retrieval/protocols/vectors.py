@@ -9,7 +9,7 @@ from xmkeras.retrieval import average_precision as precision
 from xmkeras.retrieval import both_ways, mean_average_precision
 from xmkeras.retrieval.both_ways import WAYS
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Measured, Show
+from xmkeras.retrieval.measured import Measured, Show, Split
 from xmkeras.retrieval.modality_gap import Pair, probe_accuracy, tsne_figure
 from xmkeras.retrieval.protocols.captions import Captions, by_label, needed
 from xmkeras.retrieval.ranking import relevant_ranks
@@ -39,21 +39,11 @@ class Vectors(Captions):
         at_k = tuple(f"{way}/mAP@{K}" for way in WAYS)
         return both_ways.FIGURES + mean_average_precision.FIGURES + at_k + _MEANS
 
-    def measure(
-        self,
-        images: EmbeddingSet,
-        texts: EmbeddingSet | None,
-        captions: list[str],
-        *,
-        label_kind: str,
-        score: Score = None,
-        ties: Ties = "pessimistic",
-        folds: int = 5,
-    ) -> Measured:
-        texts = needed(texts)
-        measured = by_label(images, texts, captions, score=score, ties=ties)
-        at_k, curves = _acmr_both_ways(images, texts, score, ties)
-        chance, _ = _acmr_both_ways(*_noise(images, texts), None, ties)
+    def measure(self, split: Split) -> Measured:
+        images, texts = split.images, needed(split.texts)
+        measured = by_label(split)
+        at_k, curves = _acmr_both_ways(images, texts, split.score, split.ties)
+        chance, _ = _acmr_both_ways(*_noise(images, texts), None, split.ties)
         results = measured.results | at_k | {f"chance/{name}": value for name, value in chance.items()}
         for prefix in ("", "chance/"):
             for name in _MEANS:

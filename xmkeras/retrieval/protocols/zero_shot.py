@@ -11,7 +11,7 @@ from xmkeras.retrieval import clustering, metrics
 from xmkeras.retrieval.answers import best_typical_worst
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.mean_average_precision import per_query
-from xmkeras.retrieval.measured import Measured, Show
+from xmkeras.retrieval.measured import Measured, Show, Split
 from xmkeras.retrieval.query_pictures import neighbour_figure
 from xmkeras.retrieval.ranking import CHUNK_BYTES, top_k_of_others
 from xmkeras.retrieval.report import Picture, Section
@@ -32,19 +32,9 @@ class ZeroShot:
     def figures(self, label_kind: str, gallery_size: int) -> tuple[str, ...]:
         return (*(f"R@{k}" for k in KS), "kNN_accuracy", "NMI", "mAP", "MAP@R", "mINP")
 
-    def measure(
-        self,
-        images: EmbeddingSet,
-        texts: EmbeddingSet | None,
-        captions: list[str],
-        *,
-        label_kind: str,
-        score: Score = None,
-        ties: Ties = "pessimistic",
-        folds: int = 5,
-    ) -> Measured:
-        results = zero_shot(images, score=score, ties=ties)
-        return Measured(results, None, images, None, [], "label", score=score)
+    def measure(self, split: Split) -> Measured:
+        results = zero_shot(split.images, score=split.score, ties=split.ties)
+        return Measured(results, None, split.images, None, [], "label", score=split.score)
 
     def sections(self, measured: Measured, show: Show) -> list[Section]:
         """The best, typical and worst images with their nearest neighbours."""
