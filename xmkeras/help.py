@@ -58,9 +58,7 @@ def details(values: absl_flags.FlagValues, names: Sequence[str]) -> str:
     lines = []
     for name in names:
         flag = values[name]
-        choices = getattr(flag.parser, "enum_values", None)
-        suffix = f" {{{', '.join(choices)}}}" if choices else ""
-        lines.append(f"  --{name}={_plain(flag.value)}\n      {flag.help}{suffix}")
+        lines.append(f"  --{name}={_plain(flag.value)}\n      {flag.help}")
     return "\n".join(lines)
 
 

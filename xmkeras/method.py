@@ -154,7 +154,8 @@ class Method(abc.ABC):
             return ops.matmul(ops.normalize(image, axis=-1), ops.transpose(ops.normalize(text, axis=-1)))
         squares = [ops.sum(ops.square(side), axis=-1) for side in (image, text)]
         products = ops.matmul(image, ops.transpose(text))
-        return -ops.sqrt(ops.maximum(squares[0][:, None] + squares[1] - 2.0 * products, 0.0))
+        # Not 0, where the square root has no gradient.
+        return -ops.sqrt(ops.maximum(squares[0][:, None] + squares[1] - 2.0 * products, 1e-12))
 
     def named_parts(self) -> dict[str, keras.layers.Layer]:
         """All layers of the method by the first part of their variables' names."""

@@ -199,3 +199,15 @@ def test_a_method_is_built_of_the_sides_in_their_order(tmp_path: pathlib.Path):
     method = build_method(config, chosen, rows.num_labels)
     assert list(method.towers.sides) == ["image", "text"]
     assert {name.split("/")[0] for name in method.named_variables()} == {"image_backbone", "image_head", "text_encoder"}
+
+
+def test_a_protocol_that_the_run_or_the_split_cannot_have_is_refused_before_training(tmp_path: pathlib.Path):
+    config = _config("--source=table", f"--table={write_pairs(tmp_path / 'pairs', 8, splits=('train', 'validation'))}",
+                     "--batch_size=4", "--protocol=folds")  # fmt: skip
+    with pytest.raises(UserError, match="8 images cannot be cut into 5 equal folds"):
+        jobs.train(config, RunDirectory(tmp_path / "folds"))
+    wrong = dataclasses.replace(config, data=dataclasses.replace(config.data, protocol="auto"))
+    wrong = dataclasses.replace(wrong, train=dataclasses.replace(wrong.train, best_metric="mAP@7"))
+    with pytest.raises(UserError, match=r"--best_metric=mAP@7 is not measured here; choose one of .*rsum"):
+        jobs.train(wrong, RunDirectory(tmp_path / "metric"))
+    assert not list(tmp_path.glob("*/checkpoints/*"))

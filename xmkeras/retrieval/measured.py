@@ -12,6 +12,7 @@ from xmkeras.retrieval.tally import Ties
 
 Thumbnail = Callable[[str], np.ndarray]
 
+FOLDS = 5  # of COCO's test images, a thousand each
 _SIZES = ("queries", "gallery", "classes")
 
 
@@ -31,7 +32,7 @@ class Split:
     label_kind: str
     score: Score = None
     ties: Ties = "pessimistic"
-    folds: int = 5
+    folds: int = FOLDS
 
 
 @dataclass(frozen=True)

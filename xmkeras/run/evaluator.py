@@ -43,6 +43,9 @@ class Evaluator:
 
     Attributes:
         readers: what the sides are read from; what frozen towers made of them may take their place.
+
+    Raises:
+        UserError: the protocol needs a side that the run has not.
     """
 
     def __init__(
@@ -50,7 +53,10 @@ class Evaluator:
     ):
         self.table = table
         self.readers: dict[str, Reader] = {name: side.reader(table, False) for name, side in sides.items()}
-        self.protocol = load_protocol(protocol_of(config, sides, table))
+        name = protocol_of(config, sides, table, method.similarity)
+        self.protocol = load_protocol(name)
+        if missing := set(self.protocol.sides) - set(sides):
+            raise UserError(f"--protocol={name} needs {missing.pop()}s, which this run has not; choose auto.")
         self.directory = directory
         self._method = method
         self._encoders = {name: _Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}

@@ -121,13 +121,14 @@ def check_table(sides: Mapping[str, Side], config: Config, table: RowTable) -> N
             )
 
 
-def protocol_of(config: Config, sides: Mapping[str, Side], table: RowTable) -> str:
-    """The name of the protocol that `--protocol=auto` stands for."""
+def protocol_of(config: Config, sides: Mapping[str, Side], table: RowTable, similarity: str = "cosine") -> str:
+    """The name of `--protocol`, or of the one that `auto` stands for with a method of that `similarity`."""
     if config.data.protocol != "auto":
         return config.data.protocol
     if "text" not in sides:
         return "zero_shot"
-    if table.label_kind != "class":
+    # The others average embeddings of a class, which a score of pairs has none of.
+    if table.label_kind != "class" or similarity == "pairs":
         return "captions"
     return "classes" if sides["image"].kind == "pictures" else "vectors"
 

@@ -23,6 +23,7 @@ class EvaluationProtocol(Protocol):
         """The names of all figures that differ from model to model, known before anything is trained.
 
         label_kind: what a label stands for, "class", "identity" or "image"; gallery_size: the number of images.
+        Raises UserError where a split of that size cannot be measured.
         """
 
     def measure(self, split: Split) -> Measured:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from xmkeras.errors import UserError
-from xmkeras.retrieval.measured import Measured, Split
+from xmkeras.retrieval.measured import FOLDS, Measured, Split
 from xmkeras.retrieval.protocols.captions import Captions, needed
 
 WHOLE = "whole/"
@@ -18,13 +18,13 @@ class Folds(Captions):
     """
 
     def figures(self, label_kind: str, gallery_size: int) -> tuple[str, ...]:
+        self._check(gallery_size, FOLDS)
         names = super().figures(label_kind, gallery_size)
         return names + tuple(WHOLE + name for name in names)
 
     def measure(self, split: Split) -> Measured:
         images, texts, folds = split.images, needed(split.texts), split.folds
-        if len(images) == 0 or len(images) % folds:
-            raise UserError(f"{len(images)} images cannot be cut into {folds} equal folds")
+        self._check(len(images), folds)
         parts = []
         for rows in np.split(np.arange(len(images)), folds):
             own = images.take(rows)
@@ -33,6 +33,12 @@ class Folds(Captions):
         results = {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
         whole = super().measure(split)
         return dataclasses.replace(whole, results=results | {_whole(name): v for name, v in whole.results.items()})
+
+    def _check(self, images: int, folds: int) -> None:
+        if not images or images % folds:
+            raise UserError(
+                f"{images} images cannot be cut into {folds} equal folds; measure them with --protocol=captions."
+            )
 
 
 def _whole(name: str) -> str:
