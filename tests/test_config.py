@@ -97,15 +97,17 @@ def test_a_flag_of_other_inputs_is_refused(kinds, refused):
     )
     assert sorted(not_taken(config, kinds)) == sorted(refused)
     with pytest.raises(UserError) as error:
-        refuse_not_taken(config, kinds, fields())
+        refuse_not_taken(dataclasses.replace(config, typed=frozenset(fields())), kinds)
     assert f"this run has {' and '.join(kinds)}; leave it away" in str(error.value)
 
 
 def test_the_refusal_names_the_value_and_what_the_flag_is_for():
     config = Config(model=ModelConfig(image_hidden="16"))
+    typed = dataclasses.replace(config, typed=frozenset({"image_hidden"}))
     with pytest.raises(UserError, match="--image_hidden=16 is for image vectors, and this run has pictures and words"):
-        refuse_not_taken(config, (PICTURES, WORDS), fields())
-    refuse_not_taken(config, (IMAGE_VECTORS, WORDS), fields())
+        refuse_not_taken(typed, (PICTURES, WORDS))
+    refuse_not_taken(typed, (IMAGE_VECTORS, WORDS))
+    refuse_not_taken(config, (PICTURES, WORDS))  # as a flagfile may have it
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "flags").glob("*.cfg")), ids=lambda path: path.stem)

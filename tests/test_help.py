@@ -38,7 +38,7 @@ def test_a_topic_tells_what_its_flags_do_and_their_values(capsys: pytest.Capture
     assert names == ["--bert=bert_base_en_uncased", "--bert_frozen_layers=-1", "--bert_dropout=0.25"]
     assert "dropout inside BERT" in text
     assert "results of a query" in printed(capsys, "--help=command")
-    assert "{adam, sgd}" in printed(capsys, "--help=optimizer")
+    assert "<adam|sgd>" in printed(capsys, "--help=optimizer")
     assert "--timam.flip=0.2" in printed(capsys, "--help=method", "--method=timam")
 
 

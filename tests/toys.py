@@ -58,16 +58,25 @@ class ImagesOnly(Method):
 
 
 class PairScore(Method):
-    """How well an image fits a sentence: the mean over its words of the best region's cosine; hinge loss."""
+    """How well an image fits a sentence: the mean over its words of the best region's cosine; hinge loss.
+
+    Words pass through a matrix of the score's own.
+    """
 
     Params = NoParams
+
+    def __init__(self, towers: Towers, params: NoParams, num_labels: int):
+        super().__init__(towers, params, num_labels)
+        dim = towers.embedding_dim
+        self.add_head("turn", keras.layers.Dense(dim, use_bias=False, name="turn"), None, None, dim)
 
     @property
     def similarity(self) -> Similarity:
         return "pairs"
 
     def score(self, outputs: Outputs) -> Tensor:
-        regions, words = (ops.normalize(outputs[side], axis=-1) for side in ("image", "text"))
+        regions = ops.normalize(outputs["image"], axis=-1)
+        words = ops.normalize(outputs["text"] + self.heads["turn"](outputs["text"]), axis=-1)
         best = ops.max(ops.einsum("ird,twd->itwr", regions, words), axis=-1)
         there = ops.cast(outputs["text/mask"], "float32")
         return ops.sum(best * there, axis=-1) / ops.maximum(ops.sum(there, axis=-1), 1.0)

@@ -6,10 +6,11 @@
     xmkeras.train(config, "runs/mine")
     print(xmkeras.evaluate("runs/mine")["rsum"])
     xmkeras.export("runs/mine", gallery="test")
-    ids, scores = xmkeras.load("runs/mine").search_by_texts(["a red heart"], k=5)
+    ids, scores, _ = xmkeras.load("runs/mine").search("image", "text", ["a red heart"], k=5)
 
 The commands do the same, `python -m xmkeras.train --flagfile=flags/cmpm_openmoji.cfg`, on the same run directories.
-Nothing here imports TensorFlow before it is needed.
+Nothing here imports TensorFlow before it is needed. `xmkeras.train` and its like are these functions; the commands'
+modules of the same names are for `python -m`.
 """
 
 from __future__ import annotations
@@ -57,11 +58,7 @@ def configure(flagfile: str = "", **flags: Any) -> Config:
     """
     from xmkeras import flags as command_line
 
-    argv = [f"--flagfile={flagfile}"] if flagfile else []
-    for name, value in flags.items():
-        for one in value if isinstance(value, tuple | list) else [value]:
-            argv.append(f"--{name}={str(one).lower() if isinstance(one, bool) else one}")
-    return command_line.parse(argv).config
+    return command_line.parse([*([f"--flagfile={flagfile}"] if flagfile else []), *_arguments(flags)]).config
 
 
 def train(config: Config, run: Path = "") -> Result:
@@ -84,14 +81,14 @@ def train(config: Config, run: Path = "") -> Result:
     return jobs.train(directory.named_in(config), directory)
 
 
-def evaluate(run: Path, split: str = "test", *, against: Path = "", **data: Any) -> dict[str, float]:
+def evaluate(run: Path, split: str = "test", *, against: Path = "", **flags: Any) -> dict[str, float]:
     """Measures a trained run on one split, and writes its report.
 
     Args:
         run: the run directory.
         split: "train", "validation" or "test".
         against: another run directory to compare with, by a paired bootstrap.
-        **data: flags of the data that differ from those of the run, to measure it on another set.
+        **flags: of the data, to measure the run on another set, and of devices; as the command takes them.
 
     Returns:
         The figures by name, such as "rsum" or "text_to_image/R@10", in percent; "chance/" before a name is its value
@@ -102,11 +99,11 @@ def evaluate(run: Path, split: str = "test", *, against: Path = "", **data: Any)
     """
     from xmkeras.run import jobs
 
-    config, directory = _existing(run, data)
+    config, directory = _existing(run, flags)
     return jobs.evaluate(config, directory, split, against=os.fspath(against))[0].results
 
 
-def export(run: Path, *, gallery: str = "none", top_k: int = 10, output: Path = "", **data: Any) -> str:
+def export(run: Path, *, gallery: str = "none", top_k: int = 10, output: Path = "", **flags: Any) -> str:
     """Writes the SavedModel of a trained run; returns its folder.
 
     Args:
@@ -114,14 +111,14 @@ def export(run: Path, *, gallery: str = "none", top_k: int = 10, output: Path = 
         gallery: split whose images and texts are packed for search, or "none".
         top_k: results of the search signatures.
         output: the directory that gets `saved_model/1`; by default the run directory.
-        **data: flags of the data that differ from those of the run.
+        **flags: of the data and devices, where they differ from those of the run.
 
     Raises:
         UserError: there is no such run, it has no checkpoint, the data are missing, or the disk is full.
     """
     from xmkeras.run import jobs
 
-    config, directory = _existing(run, data)
+    config, directory = _existing(run, flags)
     return str(jobs.export(config, directory, gallery, top_k=top_k, output=os.fspath(output)))
 
 
@@ -150,18 +147,24 @@ def load_run(run: Path) -> Loaded:
     return jobs.load(*_existing(run, {}))
 
 
-def _existing(run: Path, data: dict[str, Any]) -> tuple[Config, Any]:
-    import dataclasses
-
-    from xmkeras.errors import UserError
+def _existing(run: Path, flags: dict[str, Any]) -> tuple[Config, Any]:
+    """The config of a run with the flags that a command on a finished run takes, and its directory."""
+    from xmkeras import flags as command_line
     from xmkeras.run.directory import RunDirectory
 
     directory = RunDirectory.existing(os.fspath(run))
-    config = directory.config()
-    known = {field.name for field in dataclasses.fields(config.data)}
-    if unknown := sorted(set(data) - known):
-        raise UserError(f"{unknown[0]} is no flag of the data, and {os.fspath(run)} is trained; leave it away.")
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **data)), directory
+    argv = [f"--run={os.fspath(run)}", *_arguments(flags)]
+    return command_line.parse_for_run(argv, lambda _: directory.config()).config, directory
+
+
+def _arguments(flags: dict[str, Any]) -> list[str]:
+    """Flags as they are typed; a tuple or list repeats one."""
+    values = [
+        (name, one)
+        for name, value in flags.items()
+        for one in (value if isinstance(value, tuple | list) else [value])
+    ]
+    return [f"--{name}={str(one).lower() if isinstance(one, bool) else one}" for name, one in values]
 
 
 def __getattr__(name: str) -> Any:

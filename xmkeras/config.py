@@ -136,8 +136,8 @@ class ModelConfig:
     lstm_units: int = _text(512, "units of the text LSTM a direction")
     pooling: str = _text(
         "max",
-        "pooling of the text over time; max_padded: padding enters the maximum as zeros, as in the CMPM release",
-        ("max", "max_padded", "mean", "max_mean", "last"),
+        "pooling of the text over time; in a padded maximum padding takes part as zeros, as in the CMPM release",
+        ("max", "max_padded", "mean", "max_mean", "max_padded_mean", "last"),
     )
     dropout: float = _text(0.3, "dropout on the inputs and outputs of the text LSTM")
     word_dropout: float = _text(0.0, "share of training words replaced by the unknown word")
@@ -255,6 +255,8 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     method: str = "cmpm"
     method_params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    # Flags that were typed, not read from a file: they have to mean something for the inputs of the run.
+    typed: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
     def as_flags(self) -> dict[str, Any]:
         """All values by the name of their flag, in the order of definition."""
@@ -285,7 +287,8 @@ class Config:
     def completed(self, params: type) -> Config:
         """With every parameter of the method: those that are missing take the defaults of its `Params`."""
         defaults = {field.name: field.default for field in dataclasses.fields(params)}
-        return dataclasses.replace(self, method_params={**defaults, **self.method_params})
+        stages = dataclasses.replace(self.train, stage=tuple(self.train.stage), group=tuple(self.train.group))
+        return dataclasses.replace(self, train=stages, method_params={**defaults, **self.method_params})
 
     def to_flagfile(self) -> str:
         """The text of a flagfile that repeats this config."""
@@ -302,18 +305,17 @@ def not_taken(config: Config, kinds: Collection[str]) -> list[str]:
     return [name for name, field in fields().items() if values[name] != field.default and not _taken(field, kinds)]
 
 
-def refuse_not_taken(config: Config, kinds: Collection[str], names: Collection[str]) -> None:
-    """Says which of some flags is for other inputs than those of the run.
+def refuse_not_taken(config: Config, kinds: Collection[str]) -> None:
+    """Says which typed flag is for other inputs than those of the run; a flagfile may hold what is needless.
 
     Args:
         config: of the run.
         kinds: those of its sides, such as `PICTURES` and `WORDS`.
-        names: of the flags; a flagfile may set what another flag has made needless.
 
     Raises:
         UserError: there is such a flag.
     """
-    for name in [name for name in not_taken(config, kinds) if name in names]:
+    for name in [name for name in not_taken(config, kinds) if name in config.typed]:
         meant = " or ".join(fields()[name].metadata["of"])
         raise UserError(
             f"--{name}={config.as_flags()[name]} is for {meant}, and this run has {' and '.join(kinds)}; leave it away."

@@ -35,14 +35,12 @@ class CommandLine(NamedTuple):
         config: of the run.
         options: the command's own, an instance of its dataclass.
         given: the flags a person set.
-        typed: those of them that stand on the command line itself, not in a flagfile.
         name: what the run is called: the last flagfile's name, or the method's.
     """
 
     config: Config
     options: Any
     given: frozenset[str]
-    typed: frozenset[str]
     name: str
 
 
@@ -75,9 +73,10 @@ def parse(argv: Sequence[str], options: type | None = None, *, defaults: Config 
         print(help.text(help.topic(arguments), values, config, params, own))
         raise SystemExit(0)
     given = frozenset(name for name in values if values[name].present)
-    typed = {argument.name.removeprefix("no") for argument in arguments if argument.origin == flagfiles.COMMAND_LINE}
-    typed |= {argument.name for argument in arguments if argument.origin == flagfiles.COMMAND_LINE}
-    return CommandLine(config, command_options, given, given & typed, flagfiles.stem(argv) or method)
+    words = {argument.name for argument in arguments if argument.origin == flagfiles.COMMAND_LINE}
+    typed = given & (words | {word.removeprefix("no") for word in words})
+    config = dataclasses.replace(config, typed=typed)
+    return CommandLine(config, command_options, given, flagfiles.stem(argv) or method)
 
 
 def parse_for_run(argv: Sequence[str], config_of: Callable[[str], Config], options: type | None = None) -> CommandLine:

@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xmkeras.errors import UserError
-from xmkeras.flagfiles import Argument, last_value
+from xmkeras.flagfiles import COMMAND_LINE, Argument, last_value
 
 _COLUMNS = {f"{role}_column": role for role in ("image", "caption", "text", "label", "id", "split", "category")}
-# What they were when nobody set them; `pack` only chose how the same images were read.
-_DEFAULTS: dict[str, tuple[str, ...]] = {
-    "pack": ("false", "true"),
-    "word_scale": ("0.0", "0"),
-    "zero_pad_compat": ("false",),
-}
-_PADDED = {"max": "max_padded", "mean": "mean", "last": "last"}  # only a maximum has ever seen the padding
+# `pack` only chose how the same images were read, and `word_scale` the first weights, which a checkpoint brings.
+_GONE = ("pack", "word_scale", "zero_pad_compat")
+_PADDED = {"max": "max_padded", "max_mean": "max_padded_mean"}  # only a maximum has ever seen the padding
 _SWITCHES = frozenset({"pack", "zero_pad_compat"})
 _SUCCESSORS = ("columns", "pooling")
 
@@ -25,20 +21,13 @@ def translated(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         values: by the name of a flag, of any version.
-
-    Raises:
-        UserError: a flag that is gone had a value that nothing stands for today.
     """
-    current = {name: value for name, value in values.items() if name not in {*_COLUMNS, *_DEFAULTS}}
+    current = {name: value for name, value in values.items() if name not in {*_COLUMNS, *_GONE}}
     if columns := _columns(values):
         current["columns"] = columns
-    gone = {name: str(values[name]).lower() for name in _DEFAULTS if name in values}
-    if gone.get("zero_pad_compat") == "true" and values.get("pooling", "max") in _PADDED:
-        current["pooling"] = _PADDED[values.get("pooling", "max")]
-        del gone["zero_pad_compat"]
-    for name, value in gone.items():
-        if value not in _DEFAULTS[name]:
-            raise UserError(f"--{name}={value} is of an earlier version and means nothing any more; leave it away.")
+    if str(values.get("zero_pad_compat")).lower() == "true":
+        pooling = values.get("pooling", "max")
+        current["pooling"] = _PADDED.get(pooling, pooling)
     return current
 
 
@@ -46,7 +35,7 @@ def replaced(arguments: Sequence[Argument]) -> list[Argument]:
     """The same for arguments, flagfiles in place; what stands for those that are gone comes last.
 
     Raises:
-        UserError: as `translated`.
+        UserError: a person types a flag that nothing stands for today.
     """
     kept: list[Argument] = []
     old: dict[str, Any] = {}
@@ -56,7 +45,9 @@ def replaced(arguments: Sequence[Argument]) -> list[Argument]:
         switch = name.removeprefix("no")
         if argument.name and not equals and switch in _SWITCHES:
             old[switch] = name == switch
-        elif argument.name in _COLUMNS or argument.name in _DEFAULTS:
+        elif argument.name in _COLUMNS or argument.name in _GONE:
+            if name == "word_scale" and argument.origin == COMMAND_LINE:
+                raise UserError(f"--{name} is of an earlier version and means nothing any more; leave it away.")
             old[name] = value if equals else next(pending, Argument("", "")).text
         else:
             kept.append(argument)

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     run = RunDirectory.of(command.config, command.name)
     from xmkeras.run import jobs  # TensorFlow loads once the flags are known to be good
 
-    result = jobs.train(run.named_in(command.config), run, typed=command.typed)
+    result = jobs.train(run.named_in(command.config), run)
     again = f"python -m xmkeras.train --flagfile={run.path / 'flags.cfg'}"
     if result.ending == "interrupted":
         print(f"Saved at step {result.step} in {run.path}. Go on with: {again}")

@@ -61,5 +61,5 @@ def test_the_first_step_stops_the_run_once(tmp_path: pathlib.Path):
     with pytest.raises(UserError, match=r"^Step 3: the gradient of part/layer_0/kernel .*4 rows; no checkpoint"):
         check.check()
     checkpoints.save(2, {"a": np.ones(1)}, {})
-    with pytest.raises(UserError, match=r"of step 2, is whole: look at those rows, or lower --learning_rate"):
+    with pytest.raises(UserError, match=r"of step 2, is whole: mend those rows .* in a new --run"):
         check.check()

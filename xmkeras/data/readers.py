@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import re
 from typing import Protocol
 
@@ -210,7 +211,7 @@ class Vectors:
         return np.arange(len(items))
 
     def stamp(self) -> object:
-        return self.entry, len(self.array), self.views, self.seed
+        return self.entry, _digest(self.array), _digest(self.items.place), self.views, self.seed
 
     @functools.cached_property
     def _tensor(self) -> tf.Tensor:
@@ -230,7 +231,7 @@ class TokenVectors:
         entries: names of the batch entries of the vectors and of the mask.
         values: float32 (t, f), in memory or in a mapped file.
         starts: int64 (k + 1,), where each item begins, and the end of the last.
-        items: where rows and captions find theirs.
+        items: where rows and captions find theirs; -1 for one that could not be made.
     """
 
     entries: tuple[str, str]
@@ -250,16 +251,16 @@ class TokenVectors:
         return dict(zip(self.entries, (tf.where(mask[..., None], vectors, 0.0), mask), strict=True))
 
     def present(self, items: Items) -> np.ndarray:
-        return np.ones(len(items), bool)
+        return self.items.at(items.rows, items.captions) >= 0
 
     def fault(self, row: int) -> str:
-        return ""
+        return "" if self.items.at(row) >= 0 else "it could not be read when its vectors were made."
 
     def by_size(self, items: Items) -> np.ndarray:
         return np.argsort(np.diff(self.starts)[self.items.at(items.rows, items.captions)], kind="stable")
 
     def stamp(self) -> object:
-        return self.entries, len(self.values)
+        return self.entries, _digest(self.values), _digest(self.items.place)
 
     @functools.cached_property
     def _values(self) -> tf.Tensor:
@@ -312,12 +313,23 @@ class Sentences:
 def outside_graph(array: np.ndarray) -> tf.Tensor:
     """An array as a tensor that graphs hold by reference; a mapped file stays on disk until it is gathered from."""
     with tf.init_scope(), tf.device("CPU"):
-        if isinstance(array, np.memmap) and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0:
+        # What was computed of a mapped file is still called a memmap, but has no file.
+        if isinstance(array, np.memmap) and array.filename is not None and _gatherable(array):
             # Private pages of the same file: DLPack hands over what may be written to, and nothing here writes.
-            mapped = np.memmap(str(array.filename), array.dtype, "c", _offset(array), array.shape)
-            return tf.experimental.dlpack.from_dlpack(mapped.__dlpack__())
+            writable = np.memmap(str(array.filename), array.dtype, "c", _offset(array), array.shape)
+            return tf.experimental.dlpack.from_dlpack(writable.__dlpack__())
         return tf.constant(array)
 
+
+
+def _digest(array: np.ndarray) -> str:
+    """What tells an array from others of its shape; of a large one some rows stand for all."""
+    rows = array[:: max(1, len(array) // 1000)]
+    return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()
+
+
+def _gatherable(array: np.ndarray) -> bool:
+    return array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
 
 
 def _offset(array: np.memmap) -> int:

@@ -165,7 +165,8 @@ class RowTable:
             if array is not None and rows is not None:
                 rows = rows if array.nbytes < _LARGE else rows[:: max(1, len(rows) // _SAMPLE)]
                 for start in range(0, len(rows), _BLOCK):
-                    digest.update(array[rows[start : start + _BLOCK]].tobytes())
+                    # In float32, as versions that held all vectors so have recorded it.
+                    digest.update(array[rows[start : start + _BLOCK]].astype(np.float32).tobytes())
         return digest.hexdigest()
 
     def image_stamp(self) -> object:

@@ -147,6 +147,7 @@ class ClassSampler:
     Args:
         captions_per_row: number of captions of each row, (n,); 0 where rows have none.
         labels: the class of each row, (n,).
+        images: the image of each row, (n,), of which any row may stand for it; each row is an image where None.
         batch_size: P K.
         images_per_class: K; 1 for batches of one pair a class.
         seed: of the order.
@@ -156,12 +157,23 @@ class ClassSampler:
     """
 
     def __init__(
-        self, captions_per_row: np.ndarray, labels: np.ndarray, *, batch_size: int, images_per_class: int, seed: int
+        self,
+        captions_per_row: np.ndarray,
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        images_per_class: int,
+        seed: int,
+        images: np.ndarray | None = None,
     ):
         self._counts = np.maximum(np.asarray(captions_per_row, np.int64), 1)
         self.batch_size = batch_size
         self._images, self._seed = images_per_class, seed
-        self._by_label, self._starts = _grouped(labels, len(self._counts))
+        images = np.arange(len(self._counts)) if images is None else images
+        self._by_image, self._image_starts = _grouped(images, len(self._counts))
+        first = self._by_image[self._image_starts[:-1]]
+        self._by_label, self._starts = _grouped(np.asarray(labels)[first], len(first))
+        self._image_of = np.unique(images, return_inverse=True)[1]
         if images_per_class < 1 or batch_size < 1 or batch_size % images_per_class:
             raise UserError(f"The batch size {batch_size} is not a multiple of {images_per_class} images per class.")
         classes = len(self._starts) - 1
@@ -171,10 +183,10 @@ class ClassSampler:
                 f"{batch_size // images_per_class} classes, and the training split has {classes}; choose a smaller "
                 "batch or more images per class."
             )
-        self.steps_per_epoch = len(self._counts) // batch_size
+        self.steps_per_epoch = len(first) // batch_size
         if not self.steps_per_epoch:
             raise UserError(
-                f"One epoch has {len(self._counts)} images, fewer than the batch size {batch_size}; choose a smaller "
+                f"One epoch has {len(first)} images, fewer than the batch size {batch_size}; choose a smaller "
                 "batch."
             )
 
@@ -186,23 +198,25 @@ class ClassSampler:
         rounds = -(-self.steps_per_epoch // (classes // per_batch))
         order = [generator.permutation(classes)[: classes // per_batch * per_batch] for _ in range(rounds)]
         chosen = np.concatenate(order)[: self.steps_per_epoch * per_batch]
-        rows = np.empty((len(chosen), self._images), np.int64)
+        images = np.empty((len(chosen), self._images), np.int64)
         for label in np.unique(chosen):
             uses = np.flatnonzero(chosen == label)
-            rows[uses] = self._turns(generator, label, len(uses))
-        rows = rows.reshape(self.steps_per_epoch, self.batch_size)
+            images[uses] = self._turns(generator, label, len(uses))
+        images = images.reshape(self.steps_per_epoch, self.batch_size)
+        rows = self._by_image[generator.integers(self._image_starts[images], self._image_starts[images + 1])]
         return rows, generator.integers(self._counts[rows])
 
     def replacement(self, row: int, bad_rows: Collection[int]) -> int:
-        """The next good row of the same class, or of any where the class has none."""
-        label = np.searchsorted(self._starts, int(np.flatnonzero(self._by_label == row)[0]), "right") - 1
-        own = self._by_label[self._starts[label] : self._starts[label + 1]]
-        place = int(np.flatnonzero(own == row)[0])
-        good = [int(one) for one in np.roll(own, -place) if one not in bad_rows]
+        """A good row of the next image of the same class, or the next of any where the class has none."""
+        place = int(np.flatnonzero(self._by_label == self._image_of[row])[0])
+        label = int(np.searchsorted(self._starts, place, "right")) - 1
+        own = np.roll(self._by_label[self._starts[label] : self._starts[label + 1]], self._starts[label] - place)
+        rows = [self._by_image[self._image_starts[image] : self._image_starts[image + 1]] for image in own]
+        good = [int(one) for of_image in rows for one in of_image if one not in bad_rows]
         return good[0] if good else _next_good(row, len(self._counts), bad_rows)
 
     def _turns(self, generator: np.random.Generator, label: int, uses: int) -> np.ndarray:
-        """(uses, K) rows of a class; none repeats within a use where the class has K, and all take turns."""
+        """(uses, K) images of a class; none repeats within a use where the class has K, and all take turns."""
         own = self._by_label[self._starts[label] : self._starts[label + 1]]
         uses_a_round = max(1, len(own) // self._images)
         rounds = [

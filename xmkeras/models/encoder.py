@@ -72,10 +72,12 @@ class Encoder:
         return {name: batch[name] for name in self.parts[self._first(batch)].takes}
 
     def __call__(self, batch: Entries, training: bool = False) -> dict[str, Tensor]:
-        """The outputs by name: "" is the embedding, (B, d), or (B, n, d) beside a "mask" (B, n)."""
+        """The outputs by name: "" is the embedding, (B, d), or (B, n, d) beside a "mask" (B, n) of those that count."""
         held = dict(batch)
         for part in self.parts[self._first(batch) :]:
             held = part(held, training)
+        if "" in held and len(held[""].shape) == 3 and "mask" not in held:
+            held["mask"] = keras.ops.ones_like(held[""][..., 0], dtype="bool")
         return held
 
     def front(self) -> Encoder | None:

@@ -19,7 +19,7 @@ from xmkeras.layers import (
 )
 from xmkeras.models.heads import joint_embedding
 
-POOLINGS = ("max", "max_padded", "mean", "max_mean", "last")
+POOLINGS = ("max", "max_padded", "mean", "max_mean", "max_padded_mean", "last")
 
 
 def text_encoder(
@@ -83,8 +83,8 @@ def sequence_embedding(
         embedding_dim: size d of the joint embedding.
         dropout: share of values dropped in training before and after the LSTM.
         pooling: over time: "max"; "max_padded", which lets padding enter the maximum as zeros, as the official release
-            of paper 003 does; "mean"; "max_mean" (both, side by side); or "last" (both directions' last states; needs
-            the LSTM).
+            of paper 003 does; "mean"; "max_mean" and "max_padded_mean" (both, side by side); or "last" (both directions'
+            last states; needs the LSTM).
         joint_norm: what ends the tower: "batch", or "none" for a plain dense layer.
         norm_momentum: of the joint embedding's batch statistics.
         norm_epsilon: added to their variance.
@@ -132,7 +132,7 @@ def _pool(x: keras.KerasTensor, mask: keras.KerasTensor, pooling: str) -> keras.
         return LastStatePooling(name="last_state")(x, mask=mask)
     pools = []
     if "max" in pooling:
-        padded = pooling == "max_padded"
+        padded = "padded" in pooling
         pools.append(MaskedMaxPooling(zero_pad_compat=padded, name="max_pool")(x, mask=mask))
     if "mean" in pooling:
         pools.append(MaskedMeanPooling(name="mean_pool")(x, mask=mask))

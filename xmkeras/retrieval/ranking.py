@@ -161,7 +161,7 @@ def top_k(
             fresh[np.isnan(fresh)] = -np.inf
             places = np.broadcast_to(np.arange(columns.start, columns.stop), fresh.shape)
             best, where = _best(np.hstack([best, fresh]), np.hstack([where, places]), k)
-        scores[rows], indices[rows] = best, where
+        scores[rows], indices[rows] = scorer.shown(best), where
     return indices, scores
 
 

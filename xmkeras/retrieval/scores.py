@@ -38,6 +38,9 @@ class Scorer(Protocol):
     def slack(self, left: np.ndarray, right: np.ndarray) -> float:
         """How far a score of `tile` may lie from the exact one."""
 
+    def shown(self, scores: np.ndarray) -> np.ndarray:
+        """Scores as people and clients know them, in the same order."""
+
 
 class Cosine:
     """The inner product of unit vectors (n, d); a zero vector has the cosine 0 with everything."""
@@ -65,9 +68,14 @@ class Cosine:
         # Rounding errors of d products add up like a random walk, of unit vectors to about 2**-24 sqrt(d).
         return 4 * 2.0**-24 * float(np.sqrt(left.shape[1]))
 
+    def shown(self, scores: np.ndarray) -> np.ndarray:
+        return scores
+
 
 class Euclidean:
     """Minus the squared distance of vectors (n, d) as they are: the order of the distance, exactly 0 for equals.
+
+    What is shown is minus the distance.
 
     Exact is sum (x - y)^2 in float64, rounded to float32.
     """
@@ -104,6 +112,9 @@ class Euclidean:
         lengths = [np.nanmax(side[:, -1], initial=0.0) for side in (left, right)]
         return 4 * 2.0**-24 * float(np.sqrt(left.shape[1])) * float(sum(lengths))
 
+    def shown(self, scores: np.ndarray) -> np.ndarray:
+        return -np.sqrt(np.maximum(-scores, 0))
+
 
 class Custom:
     """Scores from a function of two blocks of items, such as cross-attention, taken as exact."""
@@ -128,6 +139,9 @@ class Custom:
 
     def slack(self, left: np.ndarray, right: np.ndarray) -> float:
         return 0.0
+
+    def shown(self, scores: np.ndarray) -> np.ndarray:
+        return scores
 
 
 def scorer_of(score: Score) -> Scorer:

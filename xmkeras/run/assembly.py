@@ -13,6 +13,7 @@ from xmkeras.data.roles import parse_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import ClassSampler, PairSampler, Sampler
 from xmkeras.data.sources import SourceOptions, load_source
+from xmkeras.errors import UserError
 from xmkeras.method import Method
 from xmkeras.models.encoder import Towers
 from xmkeras.run.directory import data_root
@@ -57,6 +58,8 @@ def build_method(config: Config, sides: Mapping[str, Side], num_labels: int) -> 
     # In the order of the sides, in which initial weights are drawn.
     towers = Towers({name: sides[name].encoder() for name in method_class.sides})
     method: Method = method_class(towers, method_class.Params(**config.method_params), num_labels)
+    if method_class.score is not Method.score and method.similarity != "pairs":
+        raise TypeError(f"{method_class.__name__}.score is its own, so its similarity has to be 'pairs'")
     return method
 
 
@@ -73,6 +76,7 @@ def sampler_of(config: Config, train: RowTable) -> Sampler:
     """The order of training examples."""
     counts = np.array([len(captions) for captions in train.captions])
     common = {"batch_size": config.train.batch_size, "seed": config.train.seed}
+    _check_sampler(config, train)
     if config.data.sampler == "pairs":
         return PairSampler(
             counts,
@@ -81,5 +85,16 @@ def sampler_of(config: Config, train: RowTable) -> Sampler:
             labels=train.labels,
             **common,
         )
-    images = 1 if config.data.sampler == "one_per_class" else config.data.images_per_class
-    return ClassSampler(counts, train.labels, images_per_class=images, **common)
+    of_each = 1 if config.data.sampler == "one_per_class" else config.data.images_per_class
+    return ClassSampler(counts, train.labels, images=train.image_index, images_per_class=of_each, **common)
+
+
+def _check_sampler(config: Config, train: RowTable) -> None:
+    """Refuses what the chosen sampler has no use for."""
+    data, name = config.data, config.data.sampler
+    if name != "pairs" and (data.epoch_over, data.captions_per_image) != ("pairs", 1):
+        raise UserError(f"--epoch_over and --captions_per_image are for --sampler=pairs, not {name}; leave them away.")
+    if name == "classes" and train.label_kind == "image":
+        raise UserError(
+            f"--sampler=classes wants images that share a label, and each of {train.name} has its own; choose pairs."
+        )

@@ -139,7 +139,8 @@ def _write_ragged(path: pathlib.Path, blocks: Iterator[tuple[np.ndarray, list[np
 def _read_ragged(path: pathlib.Path, entries: tuple[str, ...], items: Items) -> Reader:
     kept = EmbeddingSet.load(path)
     assert isinstance(kept.vectors, Sequences)
-    where = np.argsort(kept.labels)
+    where = np.full(len(items), -1)
+    where[kept.labels] = np.arange(len(kept))
     items = dataclasses.replace(items, place=where[items.place])
     return TokenVectors((entries[0], entries[1]), kept.vectors.values, kept.vectors.starts, items)
 

@@ -24,7 +24,7 @@ from xmkeras.files import write_atomically
 # These may differ when a run continues: they change its length, its reports or where it runs, not what a step computes.
 _FREE = frozenset(
     {"run", "steps", "epochs", "resume", "log_every", "save_every", "devices", "data_dir", "image_root", "table"}
-    | {"feature_dir", "best_metric", "protocol"}
+    | {"feature_dir"}
 )
 _RECORDS = ("config.json", "inputs.json", "metrics.csv", "environment.json", "eval.json", "report.md")
 _RECORDS_BEFORE = ("vocabulary.txt", "feature_widths.json", "bert.json")
@@ -94,12 +94,20 @@ class RunDirectory:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.config_file} cannot be read ({error}); train into a new --run.") from error
 
+    def continued(self, config: Config) -> Config:
+        """`config` with the best metric that the run has gone by until now, where it names none itself."""
+        if config.train.best_metric or not self.config_file.is_file():
+            return config
+        known = self.config().train.best_metric
+        return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=known))
+
     def open(self, config: Config, data_fingerprint: str, credit: str = "") -> None:
         """Records the run, or checks that it continues with what it was started with.
 
         Raises:
             UserError: the directory belongs to a run with other flags or other data; the message lists the differences.
         """
+        config = config.completed(methods.load(config.method).Params)
         if self.config_file.is_file():
             self._check_same(config, data_fingerprint)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -145,15 +153,18 @@ class RunDirectory:
 
     def _check_same(self, config: Config, data_fingerprint: str) -> None:
         before, now = self.config().as_flags(), config.as_flags()
+        # Earlier versions recorded the size of pretrained word vectors there, which is theirs and no choice.
+        free = _FREE | ({"word_dim"} if now["word_vectors"] != "none" else set())
         changed = [
             f"--{name} was {before.get(name)!r}, is {now.get(name)!r}"
-            for name in sorted({*before, *now} - _FREE)
+            for name in sorted({*before, *now} - free)
             if before.get(name) != now.get(name)
         ]
         if changed:
             raise UserError(
                 f"{self.path} was trained with other flags: {'; '.join(changed)}. "
-                "Choose another --run, or repeat the flags of its flags.cfg (only --steps and --epochs may grow)."
+                "Choose another --run, or repeat the flags of its flags.cfg (only the length, places and what is "
+                "reported may change)."
             )
         if self._environment().get("data_fingerprint", data_fingerprint) != data_fingerprint:
             raise UserError(

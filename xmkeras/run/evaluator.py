@@ -45,7 +45,7 @@ class Evaluator:
         readers: what the sides are read from; what frozen towers made of them may take their place.
 
     Raises:
-        UserError: the protocol needs a side that the run has not.
+        UserError: the protocol needs a side that the run has not, or a split of another size.
     """
 
     def __init__(
@@ -57,8 +57,11 @@ class Evaluator:
         self.protocol = load_protocol(name)
         if missing := set(self.protocol.sides) - set(sides):
             raise UserError(f"--protocol={name} needs {missing.pop()}s, which this run has not; choose auto.")
+        # The names of what will be measured; said now where a split of this size cannot be.
+        self.figures = self.protocol.figures(table.label_kind, table.num_images)
         self.directory = directory
         self._method = method
+        self._pair_scores = pair_scores(method)
         self._encoders = {name: _Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}
         show = sides["image"].thumbnail
         self.thumbnail: Thumbnail | None = None if show is None else show(table)
@@ -106,7 +109,7 @@ class Evaluator:
     def _scored(self, sets: Mapping[str, EmbeddingSet]) -> tuple[Score, dict[str, EmbeddingSet]]:
         """The method's own score of all pairs, in shards, and the items as places in that matrix."""
         images, texts = sets["image"], sets.get("text", sets["image"])
-        matrix = score_matrix.compute(self.directory / "scores.npy", images, texts, pair_scores(self._method))
+        matrix = score_matrix.compute(self.directory / "scores.npy", images, texts, self._pair_scores)
         return score_matrix.MatrixScore(matrix), {name: score_matrix.by_place(one) for name, one in sets.items()}
 
     def _embedded(self) -> dict[str, tuple[EmbeddingSet, np.ndarray]]:
@@ -164,10 +167,8 @@ class _Encoding:
 
 
 def _kept(outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    vectors = tf.cast(outputs[""], tf.float32)
-    if vectors.shape.rank == 2:
-        return {"vectors": vectors}
-    return {"vectors": vectors, "mask": outputs.get("mask", tf.ones(tf.shape(vectors)[:2], tf.bool))}
+    vectors = {"vectors": tf.cast(outputs[""], tf.float32)}
+    return vectors | {name: value for name, value in outputs.items() if name == "mask"}
 
 
 def pair_scores(method: Method) -> Any:

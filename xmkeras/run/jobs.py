@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -31,7 +31,7 @@ from xmkeras.run.assembly import build_method, load_table, sampler_of, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.evaluator import Evaluator
-from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, sides_of
+from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests_of, sides_of
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
 from xmkeras.training.checkpoints import Checkpoints, restore
@@ -49,13 +49,8 @@ class Loaded(NamedTuple):
     sides: dict[str, Side]
 
 
-def train(config: Config, run: RunDirectory, *, typed: Collection[str] = ()) -> Result:
+def train(config: Config, run: RunDirectory) -> Result:
     """Trains a run, or continues it.
-
-    Args:
-        config: of the run.
-        run: its directory.
-        typed: flags that have to mean something for the inputs of this run.
 
     Raises:
         UserError: data, flags, devices or the run directory do not fit, a loss is not finite, or the disk is full.
@@ -67,9 +62,10 @@ def train(config: Config, run: RunDirectory, *, typed: Collection[str] = ()) -> 
     with run.locked():
         if not config.train.resume:
             run.clear()
+        config = run.continued(config)
         rows = table.split("train")
         sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
-        refuse_not_taken(config, [side.kind for side in sides.values()], typed)
+        refuse_not_taken(config, [side.kind for side in sides.values()])
         run.open(config, table.fingerprint(), table.credit)
         write_atomically(run.inputs_file, json.dumps({name: side.kept for name, side in sides.items()}, indent=0))
         with strategy.scope():
@@ -188,7 +184,10 @@ def evaluate(
     table = load_table(config)
     part = table.split(split)
     evaluator, step = _evaluator(config, run, part, split)
+    other = _other(against, evaluator)
     measured = evaluator.measure(ties)
+    # Of other data than the run's, what it began with cannot be told.
+    began_here = config.data == run.config().data and "train" in table.split_names
     show = Show(
         thumbnail=evaluator.thumbnail,
         credit=part.credit,
@@ -196,11 +195,11 @@ def evaluate(
         name=run.path.name,
         seed=config.train.seed,
         private_dims=evaluator.towers.private_dims,
-        untrained=lambda: _untrained(config, run, table, split),
+        untrained=(lambda: _untrained(config, run, table, split)) if began_here else None,
     )
     sections = evaluator.protocol.sections(measured, show)
-    if against:
-        sections.append(_comparison(config, run, RunDirectory.existing(against), part, split, measured, ties))
+    if other is not None:
+        sections.append(_comparison(config, run, other, part, split, measured, ties))
     folder = pathlib.Path(output) if output else run.path
     folder.mkdir(parents=True, exist_ok=True)
     about = {"split": split, "step": step, "ties": ties, "data": part.name, "run": str(run.path)}
@@ -251,9 +250,10 @@ def export(
     return export_saved_model(
         method.retrieval_towers,
         output or run.path,
-        inputs={name: side.request(tokenizer) for name, side in sides.items()},
+        inputs=requests_of(sides, tokenizer),
         similarity=method.similarity,
         score=method.score,
+        heads=method.heads if method.similarity == "pairs" else {},
         galleries=galleries,
         gallery_split=gallery if galleries else "",
         gallery_files=files,
@@ -277,11 +277,9 @@ def _fresh(config: Config, sides: Mapping[str, Side], num_labels: int) -> Method
 
 def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
     """With --best_metric as it is, or the protocol's own; checked before anything is trained."""
-    protocol, table = evaluator.protocol, evaluator.table
-    best = config.train.best_metric or protocol.best_metric
-    known = protocol.figures(table.label_kind, table.num_images)
-    if best not in known:
-        raise UserError(f"--best_metric={best} is not measured here; choose one of {', '.join(known)}.")
+    best = config.train.best_metric or evaluator.protocol.best_metric
+    if best not in evaluator.figures:
+        raise UserError(f"--best_metric={best} is not measured here; choose one of {', '.join(evaluator.figures)}.")
     return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
 
 
@@ -301,14 +299,23 @@ def _untrained(config: Config, run: RunDirectory, table: RowTable, split: str) -
     return embedded["image"], embedded["text"]
 
 
+def _other(against: str, evaluator: Evaluator) -> RunDirectory | None:
+    """The run to compare with, if any."""
+    if not against:
+        return None
+    other = RunDirectory.existing(against)
+    if {"text"} - set(evaluator.protocol.sides) or {"text"} - set(methods.load(other.config().method).sides):
+        raise UserError("--against compares recalls both ways, and one of the runs has no texts; leave it away.")
+    return other
+
+
 def _comparison(
     config: Config, run: RunDirectory, other: RunDirectory, part: RowTable, split: str, measured: Measured, ties: Ties
 ) -> Section:
     """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
-    if measured.texts is None:
-        raise UserError("--against compares recalls both ways, and this run embeds images alone; leave it away.")
     theirs = dataclasses.replace(other.config(), data=config.data)
-    second = _evaluator(theirs, other, part, split)[0].measure(ties)
+    second = _evaluator(theirs, other, part, f"{split}-compared")[0].measure(ties)
+    assert measured.texts is not None
     assert second.texts is not None
     difference = paired.compare(
         (measured.images, measured.texts, measured.score),
@@ -317,7 +324,7 @@ def _comparison(
         ties=ties,
     )
     measured.results.update({"against/rsum": difference.mean, "against/p": difference.p})
-    return paired.comparison_section(difference, run.path.name, other.path.name)
+    return paired.comparison_section(difference, str(run.path), str(other.path))
 
 
 def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -> str:

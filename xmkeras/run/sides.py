@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmkeras.config import Config
+from xmkeras.config import BERT, IMAGE_VECTORS, PICTURES, TEXT_VECTORS, WORDS, Config
 from xmkeras.data import images, readers
 from xmkeras.data.minilm import model_folder
 from xmkeras.data.readers import Items, Reader
@@ -80,12 +80,12 @@ def kind_of(side: str, config: Config, table: RowTable) -> str:
         UserError: the data set has no such side.
     """
     if side == "image":
-        return "pictures" if table.features is None else "image vectors"
+        return PICTURES if table.features is None else IMAGE_VECTORS
     if table.text_features is not None:
-        return "text vectors"
+        return TEXT_VECTORS
     if not any(table.captions):
         raise UserError(f"The data set {table.name} has no texts, which --method={config.method} needs beside images.")
-    return "bert" if config.model.text_tower == "bert" else "words"
+    return BERT if config.model.text_tower == "bert" else WORDS
 
 
 def sides_of(config: Config, names: Sequence[str], rows: RowTable, kept: Mapping[str, Kept]) -> dict[str, Side]:
@@ -127,10 +127,22 @@ def protocol_of(config: Config, sides: Mapping[str, Side], table: RowTable, simi
         return config.data.protocol
     if "text" not in sides:
         return "zero_shot"
-    # The others average embeddings of a class, which a score of pairs has none of.
+    # Reed's protocol averages embeddings of a class, of which a score of pairs knows nothing.
     if table.label_kind != "class" or similarity == "pairs":
         return "captions"
-    return "classes" if sides["image"].kind == "pictures" else "vectors"
+    return "vectors" if IMAGE_VECTORS in {side.kind for side in sides.values()} else "classes"
+
+
+def requests_of(sides: Mapping[str, Side], tokenizer: str) -> dict[str, inputs.Input]:
+    """What a served model takes of each side, with the tokenizer of that name in place of its own.
+
+    Raises:
+        UserError: no side reads sentences as that tokenizer does, or it cannot be had.
+    """
+    requests = {name: side.request(tokenizer) for name, side in sides.items()}
+    if tokenizer != "core" and not any(isinstance(request, inputs.Sentences) for request in requests.values()):
+        raise UserError(f"--export_tokenizer={tokenizer} is for a text tower with BERT; leave the flag away.")
+    return requests
 
 
 def _pictures(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
@@ -158,9 +170,9 @@ def _pictures(config: Config, side: str, kept: Kept, rows: RowTable | None) -> S
 
         return show
 
-    about = {"kind": "pictures", "size": list(size)}
+    about = {"kind": PICTURES, "size": list(size)}
     build = functools.partial(picture_encoder, size, **options)
-    return Side("pictures", about, build, reader, lambda _: inputs.ImageBytes(size), views, thumbnail)
+    return Side(PICTURES, about, build, reader, lambda _: inputs.ImageBytes(size), views, thumbnail)
 
 
 def _vectors(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
@@ -173,7 +185,7 @@ def _vectors(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Si
     def reader(table: RowTable, training: bool) -> Reader:
         return readers.Vectors(f"{side}_features", _array(side, table), _items(side, table))
 
-    about: Kept = {"kind": f"{side} vectors", "width": width}
+    about: Kept = {"kind": IMAGE_VECTORS if side == "image" else TEXT_VECTORS, "width": width}
     build = functools.partial(vector_encoder, side, width, examples, **own, **_options(config, vector_encoder))
     return Side(about["kind"], about, build, reader, lambda _: inputs.Arrays(side, (width,)))
 
@@ -188,7 +200,7 @@ def _words(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side
     word_dim = kept.get("word_dim") or (config.model.word_dim if vectors is None else vectors.dim)
     options = _options(config, text_encoder, sequence_embedding) | {"word_dim": word_dim}
     options["word_vectors"] = None if vectors is None else matrix(vectors, vocabulary)
-    about = {"kind": "words", "word_dim": word_dim, "words": vocabulary.words}
+    about = {"kind": WORDS, "word_dim": word_dim, "words": vocabulary.words}
     tokenizer = Tokenizer(vocabulary, max_tokens=config.model.max_tokens)
     return _sentences(about, tokenizer, functools.partial(word_encoder, tokenizer.vocabulary_size, **options))
 
@@ -211,7 +223,7 @@ def _bert(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
         max_tokens=config.model.max_tokens,
     )
     options = _options(config, bert_text_encoder, sequence_embedding)
-    about = {"kind": "bert", "bert": json.loads(bert.to_json())}
+    about = {"kind": BERT, "bert": json.loads(bert.to_json())}
     return _sentences(about, tokenizer, functools.partial(bert_encoder, bert, **options))
 
 
@@ -226,11 +238,11 @@ def _sentences(about: Kept, tokenizer: keras.layers.Layer, build: Callable[[], E
 
 
 KINDS: dict[str, Callable[[Config, str, Kept, RowTable | None], Side]] = {
-    "pictures": _pictures,
-    "image vectors": _vectors,
-    "text vectors": _vectors,
-    "words": _words,
-    "bert": _bert,
+    PICTURES: _pictures,
+    IMAGE_VECTORS: _vectors,
+    TEXT_VECTORS: _vectors,
+    WORDS: _words,
+    BERT: _bert,
 }
 
 
@@ -272,14 +284,15 @@ def _items(side: str, table: RowTable | None) -> Items:
 
 def _kept_before(config: Config, run: RunDirectory) -> dict[str, Kept]:
     """What runs of versions without inputs.json have kept, in a file for each kind of text."""
-    image: Kept = {"kind": "pictures"}
+    image: Kept = {"kind": PICTURES}
     if (run.path / "feature_widths.json").is_file():
         widths = json.loads((run.path / "feature_widths.json").read_text("utf-8"))
-        return {side: {"kind": f"{side} vectors", "width": int(widths[side])} for side in ("image", "text")}
+        kinds = {"image": IMAGE_VECTORS, "text": TEXT_VECTORS}
+        return {side: {"kind": kind, "width": int(widths[side])} for side, kind in kinds.items()}
     if (run.path / "bert.json").is_file():
         bert = json.loads((run.path / "bert.json").read_text("utf-8"))
-        return {"image": image, "text": {"kind": "bert", "bert": bert}}
+        return {"image": image, "text": {"kind": BERT, "bert": bert}}
     if (run.path / "vocabulary.txt").is_file():
         words = Vocabulary.load(run.path / "vocabulary.txt").words
-        return {"image": image, "text": {"kind": "words", "words": words}}
+        return {"image": image, "text": {"kind": WORDS, "words": words}}
     return {}

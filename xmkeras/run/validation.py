@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xmkeras.retrieval.embeddings import EmbeddingSet, Sequences
-from xmkeras.retrieval.measured import Measured
+from xmkeras.retrieval.measured import Measured, Show
+from xmkeras.retrieval.plots import figure_pixels
 from xmkeras.retrieval.query_pictures import query_gallery_figure
 from xmkeras.run.evaluator import Evaluator
 from xmkeras.training.monitor import Monitor
@@ -27,21 +28,30 @@ class Validation:
     def __call__(self, step: int) -> dict[str, float]:
         """The metrics by name; TensorBoard gets a picture of some queries with their first five images, if any."""
         measured = self._evaluator.measure()
-        if self._evaluator.thumbnail is not None and measured.ranked is not None and measured.texts is not None:
-            credit = self._evaluator.table.credit
-            picture = query_gallery_figure(
-                measured.images,
-                measured.texts,
-                measured.captions,
-                measured.ranked.text_to_image,
-                self._evaluator.thumbnail,
-                relevance=measured.relevance,
-                score=measured.score,
-                credit=credit,
-            )
+        picture, credit = self._picture(measured), self._evaluator.table.credit
+        if picture is not None:
             self._monitor.image(step, "validation/queries", picture, credit)
         self._measured = measured
         return measured.scalars
+
+    def _picture(self, measured: Measured) -> np.ndarray | None:
+        """Some queries and what they found, where there is something to look at."""
+        thumbnail, credit = self._evaluator.thumbnail, self._evaluator.table.credit
+        if thumbnail is None:
+            return None
+        if measured.ranked is None or measured.texts is None:
+            (section, *_) = self._evaluator.protocol.sections(measured, Show(thumbnail, credit, examples=2))
+            return figure_pixels(section.pictures[0].figure)
+        return query_gallery_figure(
+            measured.images,
+            measured.texts,
+            measured.captions,
+            measured.ranked.text_to_image,
+            thumbnail,
+            relevance=measured.relevance,
+            score=measured.score,
+            credit=credit,
+        )
 
     def write_projector(self) -> None:
         """Writes the images and captions of the last evaluation, with thumbnails, for TensorBoard's projector."""

@@ -80,11 +80,13 @@ def check_takes(model: SearchModel, flag: str, given: str) -> None:
 
 
 def example(model: SearchModel) -> str:
-    """Flags that ask the model for something, for people."""
+    """Flags that ask the model for something, for people; "" where there is nothing that it could search."""
     side = list(model.inputs)[-1]
-    _, what = _kind(side, model.inputs[side])
-    folder = "--images=FOLDER " if "image" in dict(_kind(*one) for one in model.inputs.items()) else ""
-    return folder + what.partition("(")[2].rstrip(")")
+    asked = _kind(side, model.inputs[side])[1].partition("(")[2].rstrip(")")
+    takes_files = _kind("image", model.inputs["image"])[0] == "image" and model.similarity != "pairs"
+    if not takes_files and not model.holds("image"):
+        return ""
+    return f"--images=FOLDER {asked}" if takes_files else asked
 
 
 def _kind(side: str, spec: Any) -> tuple[str, str]:

@@ -21,6 +21,8 @@ from xmkeras.serving import warmup
 from xmkeras.serving.signatures import Signatures, input_specs
 
 if TYPE_CHECKING:
+    import keras
+
     from xmkeras.models.encoder import Towers
     from xmkeras.retrieval.embeddings import EmbeddingSet
     from xmkeras.serving.inputs import Input
@@ -38,6 +40,7 @@ def export_saved_model(
     inputs: Mapping[str, Input],
     similarity: str = "cosine",
     score: PairScore | None = None,
+    heads: Mapping[str, keras.layers.Layer] | None = None,
     galleries: Mapping[str, EmbeddingSet] | None = None,
     gallery_split: str = "",
     gallery_files: Mapping[str, str] | None = None,
@@ -55,6 +58,7 @@ def export_saved_model(
         inputs: what a request holds of each side.
         similarity: "cosine", "euclidean" or "pairs": by what is scored and searched.
         score: the method's own, needed for "pairs", see `xmkeras.method.Method.score`.
+        heads: the layers that `score` uses beside the towers, by name.
         galleries: the embeddings of a side that searches look through, by side; a side without leaves its searches
             out. The ids of texts are the sentences themselves.
         gallery_split: the name of the galleries' split; written into the description.
@@ -73,7 +77,9 @@ def export_saved_model(
     if top_k < 1:
         raise UserError(f"A search returns at least one item, so top_k={top_k} is too small; use 1 or more.")
     galleries = galleries or {}
-    module = Signatures(towers, inputs, similarity=similarity, score=score, galleries=galleries, top_k=top_k)
+    module = Signatures(
+        towers, inputs, similarity=similarity, score=score, heads=heads, galleries=galleries, top_k=top_k
+    )
     target = pathlib.Path(directory) / "saved_model" / VERSION
     about = {
         **{key: value for given in module.inputs.values() for key, value in given.describe().items()},

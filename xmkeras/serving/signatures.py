@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from xmkeras.errors import UserError
@@ -34,6 +35,7 @@ class Signatures(tf.Module):
         inputs: of each side, in the order of the towers.
         similarity: with "cosine" embeddings leave as unit vectors, otherwise as they are.
         score: needed for "pairs", see `xmkeras.method.Method.score`.
+        heads: the layers that `score` uses beside the towers, by name.
         galleries: what to search in, by side.
         top_k: results of a search, at most as many as the gallery holds.
 
@@ -48,6 +50,7 @@ class Signatures(tf.Module):
         *,
         similarity: str = "cosine",
         score: PairScore | None = None,
+        heads: Mapping[str, keras.layers.Layer] | None = None,
         galleries: Mapping[str, EmbeddingSet] | None = None,
         top_k: int = 10,
     ):
@@ -55,7 +58,8 @@ class Signatures(tf.Module):
         self._towers, self._similarity, self._top_k = towers, similarity, top_k
         self._scorer = served_score(similarity, score, len(towers.sides))
         self.inputs = {side: inputs[side] for side in towers.sides}
-        self.weights = named_weights(towers)
+        parts = {f"heads/{name}": head for name, head in (heads or {}).items()}
+        self.weights = named_weights({**towers.named_parts, **parts})
         self.galleries = {side: self._packed(side, items) for side, items in (galleries or {}).items()}
         self._encode = {side: self._function(self._encoding(side), side) for side in self.inputs}
 
@@ -146,10 +150,10 @@ class Signatures(tf.Module):
         return {"ids": tf.where(keep, found["ids"], ""), "scores": scores}
 
 
-def named_weights(towers: Towers) -> dict[str, tf.Variable]:
-    """The variables of the towers' inference, each once, by a name that is the same in every process."""
+def named_weights(parts: Mapping[str, keras.layers.Layer]) -> dict[str, tf.Variable]:
+    """The variables of inference, each once, by a name that is the same in every process."""
     named: dict[str, tf.Variable] = {}
-    for prefix, part in towers.named_parts.items():
+    for prefix, part in parts.items():
         for weight in part.weights:
             named[f"{prefix}/{weight.path.removeprefix(f'{part.name}/')}"] = weight.value
     return named

@@ -81,7 +81,7 @@ class FiniteCheck:
         last = f"the last checkpoint, of step {saved.step}, is whole" if saved else "no checkpoint was written before"
         return (
             f"Step {taken.step}: {taken.fault()} is not finite, with rows {self._describe_rows(taken.culprits())}; "
-            f"{last}: look at those rows, or lower --learning_rate, and run again."
+            f"{last}: mend those rows and run the same command again, or lower --learning_rate in a new --run."
         )
 
 

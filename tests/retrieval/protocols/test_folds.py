@@ -25,8 +25,16 @@ def test_folds_are_averaged():
     assert folded["text_to_image/gallery"] == 12
     for name in parts[0]:
         assert folded[name] == pytest.approx(np.mean([part[name] for part in parts]))
-    with pytest.raises(UserError, match="7 equal folds"):
-        measure(images, texts, folds=7)
+    with pytest.raises(UserError, match="7 images cannot be cut into 5 equal folds"):
+        PROTOCOL.figures("image", 7)
+
+
+def test_an_image_that_could_not_be_read_leaves_its_fold_smaller():
+    images, texts = pairs()
+    rows = np.arange(len(images)) != 7
+    left, sizes = images.take(rows), measure(images.take(rows), texts).results["text_to_image/gallery"]
+    assert len(left) == 59
+    assert sizes == pytest.approx(59 / 5)
 
 
 def test_the_whole_gallery_is_measured_too():

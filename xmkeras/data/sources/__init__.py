@@ -77,6 +77,9 @@ def load_source(name: str, options: SourceOptions) -> RowTable:
     if name not in source_names():
         raise UserError(f"Unknown source {name!r}; choose one of {', '.join(source_names())}.")
     table: RowTable = importlib.import_module(f"{__name__}.{name}").load(options)
+    for side, array in (("image", table.features), ("text", table.text_features)):
+        if getattr(options, f"{side}_features") and array is None and (side == "image" or options.captions):
+            raise UserError(f"--{side}_features means nothing to --source={name}, which has {side}s of its own.")
     if options.limit:
         table = _first_images(table, options.limit)
     return table if options.captions else table.without_captions()
