@@ -49,7 +49,7 @@ class ImagesOnly(Method):
             self.heads["mean"].roll()
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
-        image, labels = 3.0 * ops.normalize(outputs["image"], axis=-1), batch["label"]
+        image, labels = 2.0 * ops.normalize(outputs["image"], axis=-1), batch["label"]
         itself = ops.eye(ops.shape(labels)[0])
         alike = ops.cast(labels[:, None] == labels[None], "float32") * (1 - itself)
         log_shares = ops.log_softmax(ops.matmul(image, ops.transpose(image)) - 1e9 * itself, axis=1)

@@ -8,7 +8,6 @@ A step whose result is newer than the last checkpoint is not done again; trainin
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from xmkeras.retrieval.tables import format_table
+from xmkeras.retrieval.tables import format_table, read_eval
 
 FLAGFILE = "flags/cmpm_openmoji.cfg"
 PAGE = "search.html"
@@ -98,7 +97,7 @@ def is_newer(result: pathlib.Path, checkpoints: pathlib.Path) -> bool:
 
 def summary(run: pathlib.Path, seconds: float) -> str:
     """What the demo has to show: the recall table, and where everything lies."""
-    results = json.loads((run / "eval.json").read_text(encoding="utf-8"))
+    results = read_eval(run / "eval.json")
     python = pathlib.Path(sys.executable)
     if python.is_relative_to(pathlib.Path.cwd()):
         python = python.relative_to(pathlib.Path.cwd())

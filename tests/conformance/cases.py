@@ -42,7 +42,7 @@ class Case(NamedTuple):
 _TOYS = "--method=toy_"  # modules that `tests.toys` installs beside the methods
 # What depends on the sides; a BERT of random weights has more to learn than word vectors, and DAML has an adversary.
 CASES: dict[str, Case] = {
-    **{name: Case(flags, steps=180 if name == "daml" else 120) for name, flags in METHODS.items()},
+    **{name: Case(flags, steps=240 if name == "daml" else 120) for name, flags in METHODS.items()},
     "timam_bert": Case(("--method=timam", "--text_tower=bert", "--bert_dropout=0"), steps=240),
     "images_only": Case((f"{_TOYS}images_only", "--sampler=classes", "--images_per_class=2"), "colours", 120, ("R@1",)),
     "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),

@@ -31,7 +31,7 @@ def make(
     augmentation: images.Augmentation = EVERYTHING,
     seed: int = 5,
     image: readers.Reader | None = None,
-    tokenize: readers.Tokenize = TOKENIZER,
+    tokenize: Any = TOKENIZER,
     **options: Any,
 ) -> batches.TrainingBatches:
     counts = np.array([len(captions) for captions in table.captions])

@@ -92,7 +92,7 @@ def test_half_precision_embeds_in_float32():
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"pooling": "min"}, "choose one of max, max_padded, mean, max_mean, last"),
+        ({"pooling": "min"}, "choose one of max, max_padded, mean, max_mean, max_padded_mean, last"),
         ({"pooling": "last", "lstm_units": 0}, "'last' takes the states of an LSTM"),
         ({"word_vectors": np.zeros((8, 5))}, r"shape \(8, 5\).* 9 ids"),
     ],

@@ -7,7 +7,7 @@ from xmkeras.retrieval.both_ways import retrieval
 from xmkeras.retrieval.measured import Split
 from xmkeras.retrieval.protocols import load_protocol
 from xmkeras.retrieval.protocols.classes import reed
-from xmkeras.retrieval.tables import format_table, markdown_table, write_eval
+from xmkeras.retrieval.tables import format_table, markdown_table, read_eval, write_eval
 
 
 def results():
@@ -41,6 +41,12 @@ def test_eval_json_holds_the_numbers_and_replaces_the_old_file(tmp_path):
     write_eval(tmp_path / "run" / "eval.json", {"split": "test", "metrics": found})
     assert json.loads((tmp_path / "run" / "eval.json").read_text()) == {"split": "test", "metrics": found}
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["eval.json"]
+
+
+def test_the_figures_come_back_without_what_is_said_of_the_run(tmp_path):
+    about = {"split": "test", "step": 7, "run": "runs/a", "data": "x", "ties": "index"}
+    write_eval(tmp_path / "eval.json", about | {"rsum": 3.5})
+    assert read_eval(tmp_path / "eval.json") == {"rsum": 3.5}
 
 
 def test_figures_of_any_protocol_have_a_row_or_a_line():

@@ -22,7 +22,7 @@ from xmkeras.training.groups import parse_stage
 from xmkeras.training.loop import Result, Trainer, plan
 from xmkeras.training.monitor import Monitor
 
-OPTIONS = TrainConfig(learning_rate=0.01, log_every=1, save_every=3, eval_every=4)
+OPTIONS = TrainConfig(learning_rate=0.01, log_every=1, save_every=3, eval_every=4, best_metric="rsum")
 
 
 def _run(
@@ -79,7 +79,7 @@ def test_evaluates_marks_the_best_and_stops_early(tmp_path: pathlib.Path):
     options = dataclasses.replace(OPTIONS, patience=2)
     result, _ = _run(tmp_path, "steps=100", evaluate=evaluate, options=options)
     assert asked == [4, 8, 12, 16]
-    assert result == Result("stopped early", 16, 8, 5.0)
+    assert result == Result("stopped early", 16, 8, 5.0, "rsum")
     best = Checkpoints(tmp_path / "checkpoints").best()
     assert best is not None
     assert best.step == 8

@@ -83,8 +83,8 @@ def sequence_embedding(
         embedding_dim: size d of the joint embedding.
         dropout: share of values dropped in training before and after the LSTM.
         pooling: over time: "max"; "max_padded", which lets padding enter the maximum as zeros, as the official release
-            of paper 003 does; "mean"; "max_mean" and "max_padded_mean" (both, side by side); or "last" (both directions'
-            last states; needs the LSTM).
+            of paper 003 does; "mean"; "max_mean" and "max_padded_mean" (both, side by side); or "last" (both
+            directions' last states; needs the LSTM).
         joint_norm: what ends the tower: "batch", or "none" for a plain dense layer.
         norm_momentum: of the joint embedding's batch statistics.
         norm_epsilon: added to their variance.

@@ -7,6 +7,7 @@ from typing import Any
 
 from xmkeras.files import write_atomically
 
+ABOUT = ("split", "step", "ties", "data", "run")  # what eval.json says of the run beside the figures
 _NAMES = {"text_to_image": "text -> image", "image_to_text": "image -> text", "whole": "whole gallery,"}
 _RANKS = {"median_rank": "median rank", "mean_rank": "mean rank"}
 _SIZES = {"queries": "queries", "gallery": "gallery"}
@@ -99,3 +100,10 @@ def _is_recall(name: str) -> bool:
 def write_eval(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
     """Writes eval.json: `results` in a stable order, put in place only once it is whole."""
     write_atomically(path, json.dumps(dict(results), indent=2, sort_keys=True).encode() + b"\n")
+
+
+def read_eval(path: str | os.PathLike[str]) -> dict[str, float]:
+    """The figures of an eval.json, without what it says of the run."""
+    with open(path, encoding="utf-8") as file:
+        results = json.load(file)
+    return {name: value for name, value in results.items() if name not in ABOUT}
