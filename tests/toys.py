@@ -32,7 +32,7 @@ class NoParams:
 
 
 class ImagesOnly(Method):
-    """Images of one label are drawn together and all others apart: softmax over the cosines of the batch.
+    """Images of one label are drawn together and all others apart: softmax over the scaled products of the batch.
 
     The head `mean` knows the loss of the last epoch.
     """
@@ -49,7 +49,7 @@ class ImagesOnly(Method):
             self.heads["mean"].roll()
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
-        image, labels = 2.0 * ops.normalize(outputs["image"], axis=-1), batch["label"]
+        image, labels = outputs["image"] / self.towers.embedding_dim**0.25, batch["label"]
         itself = ops.eye(ops.shape(labels)[0])
         alike = ops.cast(labels[:, None] == labels[None], "float32") * (1 - itself)
         log_shares = ops.log_softmax(ops.matmul(image, ops.transpose(image)) - 1e9 * itself, axis=1)
@@ -68,7 +68,7 @@ class PairScore(Method):
     def __init__(self, towers: Towers, params: NoParams, num_labels: int):
         super().__init__(towers, params, num_labels)
         dim = towers.embedding_dim
-        self.add_head("turn", keras.layers.Dense(dim, use_bias=False, name="turn"), None, None, dim)
+        self.add_head("turn", keras.layers.Dense(dim, use_bias=False, dtype="float32", name="turn"), None, None, dim)
 
     @property
     def similarity(self) -> Similarity:

@@ -25,10 +25,12 @@ class TrainStep:
     Losses see the batch of all replicas. Keras optimizers sum gradients over replicas while every replica computes
     the loss of the whole batch, so each replica's loss is divided by their number.
 
-    A phase whose loss or gradient is not finite updates nothing: no weight, slot or counter. In a step with such a
-    phase, all that a forward pass writes (statistics of batch norm, random states, means) is put back and the moving
-    average stays; phases of the step that were finite keep their update. Of a method of one phase, such a step leaves
-    every variable as it was, but for the loss scale.
+    A step that is not finite ends a run before anything of it is saved (`FiniteCheck`), but in float16, where the run
+    goes on. With a loss scale, and with clipping, for which the update waits for the whole gradient anyway, a phase
+    whose loss or gradient is not finite updates nothing: no weight, slot or counter. In a step with such a phase, all
+    that a forward pass writes (statistics of batch norm, random states, means) is put back and the moving average
+    stays; phases of the step that were finite keep their update. Of a method of one phase, such a step leaves every
+    variable as it was, but for the loss scale.
 
     Args:
         method: what is trained.
@@ -57,6 +59,7 @@ class TrainStep:
         self._clip_norm = clip_norm
         self._average = average
         self._loss_scale = loss_scale
+        self._guarded = loss_scale is not None or clip_norm > 0
         self._encode = _compiled_encode(method) if jit else None
         self._phases = method.phases()
         self._compiled: dict[tuple[str, ...], Any] = {}
@@ -90,13 +93,16 @@ class TrainStep:
 
     def _step(self, batch: Batch, phases: tuple[Phase, ...]) -> Tensors:
         # Reading takes no copy: what is not written in this step, such as frozen weights, costs nothing here.
-        before = [tf.identity(variable) for variable in self._untrained]
+        before = [tf.identity(variable) for variable in self._untrained] if self._guarded else []
         per_replica = self._strategy.run(self._replica_step, args=(batch, phases))
         # Every replica holds the same numbers: they are made of gathered or reduced tensors.
         results = {name: replicas.first(self._strategy, value) for name, value in per_replica.items()}
-        finite = tf.reduce_all(tf.math.is_finite([results["loss"], results["gradient_norm"]]))
         update = self._average.update if self._average is not None else lambda: None
-        tf.cond(finite, update, lambda: self._put_back(before))
+        finite = tf.reduce_all(tf.math.is_finite([results["loss"], results["gradient_norm"]]))
+        if self._guarded:
+            tf.cond(finite, update, lambda: self._put_back(before))
+        else:
+            update()
         if self._loss_scale is not None:
             results["scale/loss"] = tf.identity(self._loss_scale.scale)
             self._loss_scale.update(finite)
@@ -158,8 +164,11 @@ class TrainStep:
         if self._clip_norm:
             share = tf.minimum(1.0, self._clip_norm / tf.maximum(norm, 1e-12))
             gradients = {name: gradient * share for name, gradient in gradients.items()}
-        finite = tf.reduce_all(tf.math.is_finite([total, norm]))
-        replicas.run_if(finite, optimizer.apply, gradients)
+        if self._guarded:
+            finite = tf.reduce_all(tf.math.is_finite([total, norm]))
+            replicas.run_if(finite, optimizer.apply, gradients)
+        else:
+            optimizer.apply(gradients)
         return losses, dict(zip(gradients, halves, strict=True))
 
 
