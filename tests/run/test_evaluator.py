@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -70,3 +71,10 @@ def test_texts_go_by_their_own_words_where_asked(config: Config, tmp_path: pathl
     sets = _evaluator(config, tmp_path).embed(named=True)
     assert sets["text"].ids.tolist()[:2] == ["a red circle", "circle painted red"]
     assert sets["image"].ids.tolist()[0].endswith("test_0.png")
+
+
+def test_a_split_that_cannot_be_cut_into_folds_can_still_be_embedded(config: Config, tmp_path: pathlib.Path):
+    evaluator = _evaluator(dataclasses.replace(config, data=dataclasses.replace(config.data, protocol="folds")), tmp_path)
+    assert len(evaluator.embed()["image"]) == 6
+    with pytest.raises(UserError, match="6 images cannot be cut into 5 equal folds"):
+        _ = evaluator.figures

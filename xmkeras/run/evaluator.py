@@ -43,9 +43,6 @@ class Evaluator:
 
     Attributes:
         readers: what the sides are read from; what frozen towers made of them may take their place.
-
-    Raises:
-        UserError: the protocol needs a side that the run has not, or a split of another size.
     """
 
     def __init__(
@@ -53,12 +50,8 @@ class Evaluator:
     ):
         self.table = table
         self.readers: dict[str, Reader] = {name: side.reader(table, False) for name, side in sides.items()}
-        name = protocol_of(config, sides, table, method.similarity)
-        self.protocol = load_protocol(name)
-        if missing := set(self.protocol.sides) - set(sides):
-            raise UserError(f"--protocol={name} needs {missing.pop()}s, which this run has not; choose auto.")
-        # The names of what will be measured; said now where a split of this size cannot be.
-        self.figures = self.protocol.figures(table.label_kind, table.num_images)
+        self.protocol_name = protocol_of(config, sides, table, method.similarity)
+        self.protocol = load_protocol(self.protocol_name)
         self.directory = directory
         self._method = method
         self._pair_scores = pair_scores(method)
@@ -70,6 +63,19 @@ class Evaluator:
     def towers(self) -> Towers:
         """The towers whose embeddings are measured."""
         return self._method.retrieval_towers
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of what `measure` will report, known before anything is embedded.
+
+        Raises:
+            UserError: the protocol needs a side that the run has not, or a split of another size.
+        """
+        if missing := set(self.protocol.sides) - set(self._encoders):
+            raise UserError(
+                f"--protocol={self.protocol_name} needs {missing.pop()}s, which this run has not; choose auto."
+            )
+        return self.protocol.figures(self.table.label_kind, self.table.num_images)
 
     def embed(self, *, named: bool = False) -> dict[str, EmbeddingSet]:
         """Streams the embeddings of all distinct images, and of all texts, to disk.

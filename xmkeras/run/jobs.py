@@ -277,16 +277,18 @@ def _fresh(config: Config, sides: Mapping[str, Side], num_labels: int) -> Method
 
 def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
     """With --best_metric as it is, or the protocol's own; checked before anything is trained."""
-    best = config.train.best_metric or evaluator.protocol.best_metric
-    if best not in evaluator.figures:
-        raise UserError(f"--best_metric={best} is not measured here; choose one of {', '.join(evaluator.figures)}.")
+    best, known = config.train.best_metric or evaluator.protocol.best_metric, evaluator.figures
+    if best not in known:
+        raise UserError(f"--best_metric={best} is not measured here; choose one of {', '.join(known)}.")
     return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
 
 
 def _evaluator(config: Config, run: RunDirectory, part: RowTable, split: str) -> tuple[Evaluator, int]:
     method, step, sides = load(config, run)
     check_table(sides, config, part)
-    return Evaluator(config, part, method, sides, run.embeddings(split)), step
+    evaluator = Evaluator(config, part, method, sides, run.embeddings(split))
+    _ = evaluator.figures  # says now what cannot be measured
+    return evaluator, step
 
 
 def _untrained(config: Config, run: RunDirectory, table: RowTable, split: str) -> tuple[EmbeddingSet, EmbeddingSet]:
