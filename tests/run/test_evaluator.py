@@ -74,7 +74,8 @@ def test_texts_go_by_their_own_words_where_asked(config: Config, tmp_path: pathl
 
 
 def test_a_split_that_cannot_be_cut_into_folds_can_still_be_embedded(config: Config, tmp_path: pathlib.Path):
-    evaluator = _evaluator(dataclasses.replace(config, data=dataclasses.replace(config.data, protocol="folds")), tmp_path)
+    folds = dataclasses.replace(config.data, protocol="folds")
+    evaluator = _evaluator(dataclasses.replace(config, data=folds), tmp_path)
     assert len(evaluator.embed()["image"]) == 6
     with pytest.raises(UserError, match="6 images cannot be cut into 5 equal folds"):
         _ = evaluator.figures
