@@ -18,7 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What takes longest comes first: a worker that met it last would keep the others waiting.
 LONGEST = (
     "tests/conformance/test_methods.py",
-    "tests/test_jobs.py",
+    "tests/run/test_jobs.py",
+    "tests/run/test_caches.py",
     "tests/conformance/test_replicas.py",
     "tests/conformance/",
     "tests/serving/",

@@ -47,6 +47,7 @@ def test_outputs_are_named_after_their_sides_and_masks_stay_bool():
     outputs = subject.outputs(batch, training=False)
     assert {name: (value.shape, str(value.dtype.name)) for name, value in outputs.items()} == {
         "image": ((4, 3, 5), "float32"),
+        "image/mask": ((4, 3), "bool"),
         "text": ((4, 4, 5), "float32"),
         "text/mask": ((4, 4), "bool"),
     }

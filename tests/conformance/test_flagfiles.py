@@ -24,7 +24,7 @@ FLAGFILES = sorted((ROOT / "flags").glob("*.cfg"))
 @pytest.mark.parametrize("flagfile", FLAGFILES, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("plain_tower")
 def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
-    table = write_pairs(tmp_path / "pairs", images=16, splits=("train", "validation"))
+    table = write_pairs(tmp_path / "pairs", images=20, splits=("train", "validation"))
     # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
     replaced = ["--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
     if flags.parse([f"--flagfile={flagfile}"]).config.model.text_tower == "bert":

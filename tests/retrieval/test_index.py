@@ -195,9 +195,9 @@ def test_a_euclidean_model_is_searched_by_the_distance_as_evaluation_ranks(folde
     index = update(folder, embed, score="euclidean")
     query = np.random.default_rng(0).standard_normal((3, DIM)).astype(np.float32)
     paths, scores = index.search(query, 5)
-    expected, squares = top_k(query, index.vectors, 5, score="euclidean")
+    expected, distances = top_k(query, index.vectors, 5, score="euclidean")
     assert paths == [[index.paths[place] for place in row] for row in expected]
-    np.testing.assert_allclose(scores, -np.sqrt(-squares), rtol=1e-5)
+    np.testing.assert_allclose(scores, distances, rtol=1e-5)
     assert np.ptp(np.linalg.norm(index.vectors, axis=1)) > 1
     assert paths != update(folder, embed).search(query, 5)[0]
     again = Embed()

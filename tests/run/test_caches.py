@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.cases import SMALL_BERT, write_pairs
+from tests.models.plain import plain_images
 from tests.models.tiny_bert import write_hugging_face
 from tests.run.test_jobs import command, run_to_end
 from xmkeras import flags
@@ -81,12 +82,14 @@ def parts(arguments: list[str], *more: str) -> Parts:
     table = load_table(config)
     rows = table.split("train")
     sides = sides_of(config, ("image", "text"), rows, {})
-    return Parts(config, table, sides, build_method(config, sides, rows.num_labels))
+    with plain_images():
+        return Parts(config, table, sides, build_method(config, sides, rows.num_labels))
 
 
 def train(arguments: list[str], folder: pathlib.Path, *more: str) -> RunDirectory:
     run = RunDirectory(folder)
-    jobs.train(run.named_in(flags.parse([*arguments, *more]).config), run)
+    with plain_images():
+        jobs.train(run.named_in(flags.parse([*arguments, *more]).config), run)
     return run
 
 

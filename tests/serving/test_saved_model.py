@@ -29,7 +29,7 @@ def empty_gallery(rows=0, size=DIM):
 
 
 def test_no_weight_is_stored_twice(exported):
-    weights = named_weights(exported.towers)
+    weights = named_weights(exported.towers.named_parts)
     numbers = sum(int(np.prod(weight.shape)) for weight in weights.values()) + exported.gallery.vectors.size
     stored = sum(path.stat().st_size for path in (exported.version / "variables").glob("*.data-*"))
     assert 4 * numbers <= stored < 4 * numbers + 50_000
@@ -87,7 +87,7 @@ def test_fingerprint_follows_weights_vocabulary_size_and_similarity(exported):
 def test_the_fingerprint_of_pictures_and_words_is_what_it_was(exported):
     """Folders that were embedded before keep their indexes."""
     digest = hashlib.sha256(repr((SIZE, tokenizer().get_config())).encode())
-    for name, weight in sorted(named_weights(exported.towers).items()):
+    for name, weight in sorted(named_weights(exported.towers.named_parts).items()):
         digest.update(f"{name} {weight.numpy().dtype} {weight.numpy().shape}".encode() + weight.numpy().tobytes())
     assert SearchModel(exported.directory).fingerprint == digest.hexdigest()
 
