@@ -135,7 +135,7 @@ def test_a_step_moves_every_trained_weight(overfitted: Overfitted):
 
 def test_overfits_its_examples(overfitted: Overfitted):
     run = overfitted.run
-    results = jobs.evaluate(run.config(), run, "train")[0].results
+    results = jobs.measure(run.config(), run, "train")[0].results
     assert {figure: results[figure] for figure in CASES[overfitted.name].figures} == dict.fromkeys(
         CASES[overfitted.name].figures, 100
     )
@@ -164,7 +164,7 @@ def embedded(run: RunDirectory, side: str) -> list[np.ndarray]:
 def test_export_round_trip(overfitted: Overfitted):
     """The SavedModel encodes what evaluation embeds, and a search finds what the pairs' scores say."""
     run = overfitted.run
-    jobs.evaluate(run.config(), run, "test")
+    jobs.measure(run.config(), run, "test")
     directory = jobs.export(run.config(), run, "test", top_k=3)
     signatures = tf.saved_model.load(str(directory)).signatures
     method, _, sides = jobs.load(run.config(), run)
