@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     from xmkeras.serving import client, queries
 
     print(f"SavedModel: {directory}")
-    if asked := queries.example(client.SearchModel(directory)):
+    if asked := queries.example(client.read_metadata(directory)):
         print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {asked}")
     else:
         print(f"To search in it, export it with the images of a split: --run={run.path} --gallery=test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,14 +79,13 @@ def check_takes(model: SearchModel, flag: str, given: str) -> None:
         raise UserError(f"{model.path} takes {' and '.join(takes)}, so it cannot be asked with {given}.")
 
 
-def example(model: SearchModel) -> str:
-    """Flags that ask the model for something, for people; "" where there is nothing that it could search."""
-    side = list(model.inputs)[-1]
-    asked = _kind(side, model.inputs[side])[1].partition("(")[2].rstrip(")")
-    takes_files = _kind("image", model.inputs["image"])[0] == "image" and model.similarity != "pairs"
-    if not takes_files and not model.holds("image"):
-        return ""
-    return f"--images=FOLDER {asked}" if takes_files else asked
+def example(metadata: Mapping[str, Any]) -> str:
+    """Flags that ask a model of this description for something; "" where there is nothing that it could search."""
+    last = list(metadata["inputs"].values())[-1]
+    asked = _KINDS[last][1].partition("(")[2].rstrip(")") if last in _KINDS else f"--{last}=FILE.npy"
+    if metadata["inputs"]["image"] == ImageBytes.spec.name and metadata["similarity"] != "pairs":
+        return f"--images=FOLDER {asked}"
+    return asked if metadata["gallery"] else ""
 
 
 def _kind(side: str, spec: Any) -> tuple[str, str]:
