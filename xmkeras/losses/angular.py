@@ -40,7 +40,7 @@ def angular(
     """Mean over i of log(1 + sum_j exp(4t (a_i + p_i) . p_j - 2 (1 + t) a_i . p_i)), t = tan^2(angle).
 
     The negatives of anchor i are the positives j of other anchors, of other classes if labels are given.
-    Without negatives (a batch of one, one class) the value is 0.
+    Without negatives (a batch of one, one class) and without anchors the value is 0.
 
     Args:
         anchors: (n, d), not normalised.
@@ -71,7 +71,8 @@ def angular(
     if labels is not None:
         never = ops.logical_or(never, equal_labels(labels, labels if positive_labels is None else positive_labels))
     exponents = ops.where(never, -float("inf"), exponents)
-    return ops.mean(ops.logsumexp(ops.concatenate([ops.zeros_like(products), exponents], axis=1), axis=1))
+    losses = ops.logsumexp(ops.concatenate([ops.zeros_like(products), exponents], axis=1), axis=1)
+    return ops.sum(losses) / ops.cast(ops.maximum(ops.shape(losses)[0], 1), "float32")
 
 
 def n_pair_angular(
