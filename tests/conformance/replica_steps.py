@@ -42,7 +42,7 @@ def smooth_towers(norm: bool, dim: int = 6, fusion: Fusion | None = None) -> Tow
     x = keras.layers.Activation("tanh", name="tanh")(x)
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     maps = [x] if fusion is not None and fusion.maps else []
-    features = [keras.Input(tensor.shape[1:], name=f"feature_{number}") for number, tensor in enumerate([pooled, *maps])]
+    features = [keras.Input(one.shape[1:], name=f"feature_{number}") for number, one in enumerate([pooled, *maps])]
     feature = features[0] if fusion is None else fused_features(features[0], features[1:], fusion)
 
     def embed(x: keras.KerasTensor) -> keras.KerasTensor:
