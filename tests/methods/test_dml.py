@@ -1,4 +1,4 @@
-"""The method DML: its terms against the losses and published vectors, who learns from what, lambda's course, options."""
+"""The method DML: its terms against losses and published vectors, who learns from what, lambda's course, options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xmkeras import losses
 from xmkeras.errors import UserError
 from xmkeras.losses.similarity import unit
 from xmkeras.method import Clock
-from xmkeras.methods.dml import EXTENSIONS, LOSSES, METHOD, Dml
+from xmkeras.methods.dml import EXTENSIONS, LOSS_NAMES, LOSSES, METHOD, Dml
 from xmkeras.models.encoder import Towers
 from xmkeras.models.towers import picture_encoder
 
@@ -49,6 +49,7 @@ def gradient(loss, source: tf.Tensor) -> tf.Tensor:
 
 def test_the_file_exports_its_method():
     assert METHOD is Dml
+    assert tuple(LOSSES) == LOSS_NAMES
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
@@ -74,6 +75,8 @@ def test_the_terms_are_those_of_the_losses():
     energy = losses.energy_confusion(unit(x), LABELS)
     for params, expected in (
         ({}, {"triplet": losses.triplet_semihard_all(x, LABELS, margin=0.01)}),
+        ({"loss": "multi_similarity"}, {"multi_similarity": losses.multi_similarity(x, LABELS)}),
+        ({"loss": "supcon"}, {"supcon": losses.supervised_contrastive(x, LABELS)}),
         ({"loss": "angular"}, {"angular": losses.n_pair_angular(*pairs)}),
         ({"loss": "angular", "angular_form": "all_pairs"}, {"angular": losses.angular_all_pairs(x, LABELS)}),
         ({"triplet_margin": 0.5, "extension": "energy", "energy_weight": 2.0}, {"energy": 2 * energy}),
@@ -83,12 +86,21 @@ def test_the_terms_are_those_of_the_losses():
             assert float(terms[name]) == pytest.approx(float(value), rel=1e-5)
 
 
-def test_proxies_learn_with_the_embedding():
-    method = build(loss="proxy_nca", extension="base")
-    proxies = tf.transpose(method.heads["proxies"].kernel.value)
-    value = method.losses(outputs(), BATCH)["proxy_nca"]
-    assert float(value) == pytest.approx(float(losses.proxy_nca(outputs()["image"], LABELS, proxies)), rel=1e-5)
-    assert proxies.shape == (CLASSES, 3)
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("proxy_nca", losses.proxy_nca),
+        ("proxy_anchor", losses.proxy_anchor),
+        ("norm_softmax", lambda x, y, p: losses.norm_softmax(unit(x), y, tf.transpose(p), scale=20.0)),
+        ("soft_triple", lambda x, y, p: losses.soft_triple(x, y, tf.reshape(p, (CLASSES, 10, 3)))),
+    ],
+)
+def test_proxies_learn_with_the_embedding(name, loss):
+    method = build(loss=name, extension="base")
+    kernel = method.heads["proxies"].kernel
+    assert kernel.shape == (3, CLASSES * (10 if name == "soft_triple" else 1))
+    expected = loss(outputs()["image"], LABELS, tf.transpose(kernel.value))
+    assert float(method.losses(outputs(), BATCH)[name]) == pytest.approx(float(expected), rel=1e-5)
     assert "heads/proxies/kernel" in method.named_variables()
 
 
@@ -172,6 +184,7 @@ def test_the_published_lambdas():
         ({"angular_form": "x"}, "--dml.angular_form=x"),
         ({"lambda_0": -1.0}, "--dml.lambda_0=-1.0"),
         ({"triplet_margin": 0.0}, "--dml.triplet_margin=0.0"),
+        ({"centers": 0}, "--dml.centers=0"),
         ({"smoothing": 1.0}, "--dml.smoothing=1.0"),
         ({"angle": 90.0}, "--dml.angle=90.0"),
         ({"maps": " ,"}, "names no map"),

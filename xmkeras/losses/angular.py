@@ -12,7 +12,7 @@ from typing import Any
 from keras import ops
 
 from xmkeras.losses.n_pair import n_pair
-from xmkeras.losses.pairs import choose, diagonal_mask, equal_labels, masked_mean
+from xmkeras.losses.pairs import choose, diagonal_mask, equal_labels, log_one_plus_sum, masked_mean
 from xmkeras.losses.similarity import as_float32, unit
 
 Tensor = Any
@@ -70,8 +70,7 @@ def angular(
     never = diagonal_mask(*ops.shape(exponents))
     if labels is not None:
         never = ops.logical_or(never, equal_labels(labels, labels if positive_labels is None else positive_labels))
-    exponents = ops.where(never, -float("inf"), exponents)
-    losses = ops.logsumexp(ops.concatenate([ops.zeros_like(products), exponents], axis=1), axis=1)
+    losses = log_one_plus_sum(exponents, ops.logical_not(never), axis=1)
     return ops.sum(losses) / ops.cast(ops.maximum(ops.shape(losses)[0], 1), "float32")
 
 

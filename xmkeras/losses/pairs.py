@@ -95,6 +95,13 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return ops.sum(ops.where(mask, values, 0.0)) / ops.maximum(ops.sum(as_weights(mask)), 1.0)
 
 
+def log_one_plus_sum(exponents: Tensor, mask: Tensor, *, axis: int) -> Tensor:
+    """log(1 + sum exp(exponents)) of a matrix along `axis`, over the entries where `mask` is true; 0 without any."""
+    masked = ops.where(mask, exponents, -float("inf"))
+    one = ops.zeros_like(ops.sum(exponents, axis=axis, keepdims=True))
+    return ops.logsumexp(ops.concatenate([one, masked], axis=axis), axis=axis)
+
+
 def squared_distances(queries: Tensor, references: Tensor) -> Tensor:
     """Squared Euclidean distances of float32 rows, (n, d) x (m, d) -> (n, m); 0 where they are mere rounding."""
     of_queries = ops.sum(ops.square(queries), axis=1, keepdims=True)

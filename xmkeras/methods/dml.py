@@ -16,8 +16,13 @@ from xmkeras.losses import (
     angular_all_pairs,
     class_adversary,
     energy_confusion,
+    multi_similarity,
     n_pair_angular,
+    norm_softmax,
+    proxy_anchor,
     proxy_nca,
+    soft_triple,
+    supervised_contrastive,
     triplet_semihard_all,
 )
 from xmkeras.losses.pairs import one_pair_a_class
@@ -26,10 +31,33 @@ from xmkeras.method import Batch, Clock, Losses, Method, Outputs, Phase, Tensor
 from xmkeras.models.encoder import Towers
 from xmkeras.models.maps import ATTENTIONS, Fusion
 
+LOSS_NAMES = (
+    "triplet",
+    "angular",
+    "proxy_nca",
+    "proxy_anchor",
+    "multi_similarity",
+    "norm_softmax",
+    "soft_triple",
+    "supcon",
+)
 EXTENSIONS = ("base", "gdfl", "adversary", "energy", "soft_adv", "adapt_adv")
 ANGULAR_FORMS = ("n_pair", "all_pairs")
 _FUSED = ("gdfl", "soft_adv", "adapt_adv")
 _ADVERSARIES = {"adversary": "adaptive", "soft_adv": "soft", "adapt_adv": "adaptive"}
+_POSITIVE = (
+    "classifier_hidden",
+    "triplet_margin",
+    "proxy_scale",
+    "anchor_scale",
+    "similarity_alpha",
+    "similarity_beta",
+    "softmax_temperature",
+    "centers",
+    "center_scale",
+    "center_gamma",
+    "contrast_temperature",
+)
 _CLASSIFIER = "heads/classifier/.*"
 
 
@@ -62,7 +90,7 @@ class Dml(Method):
             UserError: a value outside its range or choices.
         """
 
-        loss: str = option("triplet", "Metric loss on the embeddings.", ("triplet", "angular", "proxy_nca"))
+        loss: str = option("triplet", "Metric loss on the embeddings; the first three are the paper's.", LOSS_NAMES)
         extension: str = option("adapt_adv", "What extends it, see the rows of the paper's tables.", EXTENSIONS)
         maps: str = option(
             "auto", "Layers of the image tower whose maps are attended to, with commas; auto: two of each tower."
@@ -85,10 +113,23 @@ class Dml(Method):
         )
         proxy_scale: float = option(3.0, "Length that Proxy-NCA gives to embeddings and proxies; 1 for products.")
         proxy_smoothing: float = option(0.1, "Share of Proxy-NCA's targets that wrong classes are given.")
+        anchor_margin: float = option(0.1, "Margin of Proxy-Anchor.")
+        anchor_scale: float = option(32.0, "Sharpness of Proxy-Anchor.")
+        similarity_alpha: float = option(2.0, "Sharpness of the positives of multi-similarity.")
+        similarity_beta: float = option(50.0, "Sharpness of the negatives of multi-similarity.")
+        similarity_base: float = option(0.5, "Cosine from which the pairs of multi-similarity count.")
+        similarity_epsilon: float = option(0.1, "Slack of the mining of multi-similarity.")
+        softmax_temperature: float = option(0.05, "Temperature of norm-softmax.")
+        centers: int = option(10, "Centers of a class in SoftTriple.")
+        center_scale: float = option(20.0, "Sharpness of SoftTriple.")
+        center_gamma: float = option(0.1, "Temperature among the centers of a class in SoftTriple.")
+        center_margin: float = option(0.01, "Margin of SoftTriple.")
+        center_tau: float = option(0.2, "Weight of the distances of a class' centers in SoftTriple.")
+        contrast_temperature: float = option(0.1, "Temperature of the supervised contrastive loss.")
 
         def __post_init__(self) -> None:
             choices = {
-                "loss": tuple(LOSSES),
+                "loss": LOSS_NAMES,
                 "extension": EXTENSIONS,
                 "attention": ATTENTIONS,
                 "angular_form": ANGULAR_FORMS,
@@ -101,7 +142,7 @@ class Dml(Method):
             for name in ("lambda_0", "energy_weight"):
                 if not getattr(self, name) >= 0:
                     raise UserError(f"--dml.{name}={getattr(self, name)} has to be 0 or greater.")
-            for name in ("classifier_hidden", "triplet_margin", "proxy_scale"):
+            for name in _POSITIVE:
                 if not getattr(self, name) > 0:
                     raise UserError(f"--dml.{name}={getattr(self, name)} has to be greater than 0.")
             for name in ("smoothing", "classifier_dropout", "proxy_smoothing"):
@@ -230,10 +271,53 @@ def _proxy_nca(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) ->
     return proxy_nca(x, labels, proxies, scale=params.proxy_scale, smoothing=params.proxy_smoothing)
 
 
+def _proxy_anchor(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    proxies = keras.ops.transpose(kernel)
+    return proxy_anchor(x, labels, proxies, margin=params.anchor_margin, scale=params.anchor_scale)
+
+
+def _multi_similarity(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    return multi_similarity(
+        x,
+        labels,
+        alpha=params.similarity_alpha,
+        beta=params.similarity_beta,
+        base=params.similarity_base,
+        epsilon=params.similarity_epsilon,
+    )
+
+
+def _norm_softmax(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    """Zhai and Wu, "Classification is a Strong Baseline for Deep Metric Learning", BMVC 2019: of unit vectors."""
+    return norm_softmax(unit(x), labels, kernel, scale=1.0 / params.softmax_temperature)
+
+
+def _soft_triple(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    centers = keras.ops.reshape(keras.ops.transpose(kernel), (-1, params.centers, kernel.shape[0]))
+    return soft_triple(
+        x,
+        labels,
+        centers,
+        scale=params.center_scale,
+        gamma=params.center_gamma,
+        margin=params.center_margin,
+        tau=params.center_tau,
+    )
+
+
+def _supcon(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    return supervised_contrastive(x, labels, temperature=params.contrast_temperature)
+
+
 LOSSES = {
     "triplet": MetricLoss(_triplet),
     "angular": MetricLoss(_angular, of_units=lambda params: params.angular_form == "all_pairs"),
     "proxy_nca": MetricLoss(_proxy_nca, proxies=lambda params: 1),
+    "proxy_anchor": MetricLoss(_proxy_anchor, proxies=lambda params: 1),
+    "multi_similarity": MetricLoss(_multi_similarity),
+    "norm_softmax": MetricLoss(_norm_softmax, proxies=lambda params: 1),
+    "soft_triple": MetricLoss(_soft_triple, proxies=lambda params: int(params.centers)),
+    "supcon": MetricLoss(_supcon),
 }
 
 
