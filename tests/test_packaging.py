@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from tests.test_imports import modules, names_at_import
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LOCKED_EXTRAS = ("openmoji", "serving", "test", "dev")
+LOCKED_EXTRAS = ("openmoji", "efficientnet_lite0", "serving", "test", "dev")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 

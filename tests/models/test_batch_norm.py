@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xmkeras.models.batch_norm import BatchNormalization, with_fused_batch_norm
+from xmkeras.models.batch_norm import BatchNormalization, with_folded_batch_norm, with_fused_batch_norm
+from xmkeras.models.image import batch_norms
 
 SHAPE = (6, 5, 4, 8)
 
@@ -85,3 +86,52 @@ def test_weight_files_are_exchanged_with_keras_applications(tmp_path):
     other.load_weights(tmp_path / "fused.weights.h5")
     for a, b in zip(other.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def norm(seed: int, kind: type = BatchNormalization, **options):
+    """A batch norm that does something."""
+    random = np.random.default_rng(seed)
+
+    def normed(x: keras.KerasTensor) -> keras.KerasTensor:
+        layer = kind(**options)
+        made = layer(x)
+        layer.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in layer.weights])
+        return made
+
+    return normed
+
+
+def test_only_what_a_norm_alone_reads_is_folded():
+    image = keras.Input((8, 8, 3), name="image")
+    plain, layers = keras.layers.BatchNormalization, keras.layers
+    x = norm(0, name="folded_1")(layers.Conv2D(4, 3, bias_initializer="ones")(image))
+    y = norm(1, plain, scale=False, name="folded_2")(layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(x))
+    shared = layers.Conv2D(8, 1)
+    twice = layers.Add()([norm(2, name="kept_1")(shared(x)), norm(3, name="kept_2")(shared(x))])
+    active = norm(4, name="kept_3")(layers.Conv2D(8, 1, activation="relu", name="active")(layers.Add()([twice, y])))
+    half = norm(5, dtype="float32", name="kept_4")(layers.Conv2D(4, 1, dtype="mixed_bfloat16")(active))
+    shown = layers.Conv2D(4, 1)(half)
+    pooled = layers.GlobalAveragePooling2D()(norm(6, plain, center=False, name="kept_5")(shown))
+    made = norm(7, plain, name="folded_3")(layers.Dense(4, use_bias=False)(pooled))
+    model = keras.Model({"image": image}, {"shown": shown, "made": made}, name="model")
+    folded = with_folded_batch_norm(model)
+    assert [layer.name for layer in batch_norms(folded)] == [f"kept_{number}" for number in range(1, 6)]
+    pixels = {"image": np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("f4")}
+    made, want = folded(pixels), model(pixels)
+    for name in ("shown", "made"):
+        assert np.std(want[name]) > 0.01
+        np.testing.assert_allclose(made[name], want[name], rtol=1e-3, atol=1e-3)
+    assert folded.get_layer("active") is model.get_layer("active")
+    assert with_folded_batch_norm(folded) is folded
+
+
+def test_folding_draws_no_random_numbers():
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, norm(0)(keras.layers.Conv2D(4, 3)(image)))
+    drawn = []
+    for fold in (True, False):
+        keras.utils.set_random_seed(3)
+        if fold:
+            assert with_folded_batch_norm(network) is not network
+        drawn.append(keras.layers.Dense(2, name="dense")(np.ones((1, 3))).numpy())
+    np.testing.assert_array_equal(*drawn)

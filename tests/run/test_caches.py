@@ -179,6 +179,15 @@ def test_maps_of_a_frozen_backbone_are_kept_beside_its_features(tmp_path: pathli
         np.testing.assert_allclose(value, encoder(seen)[name], atol=1e-4, err_msg=name)
 
 
+def test_features_of_folded_norms_have_a_file_of_their_own(arguments: list[str], tmp_path: pathlib.Path):
+    run = parts(arguments)
+    freeze(run.method, "image_backbone/.*")
+    plain = dataclasses.replace(run.config, train=dataclasses.replace(run.config.train, fold_batch_norm=False))
+    both = [one.readers(tmp_path, training=False)["image"] for one in (run, run._replace(config=plain))]
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    np.testing.assert_allclose(both[0].array, both[1].array, rtol=1e-5, atol=1e-5)
+
+
 def test_a_broken_image_is_left_out_of_a_cached_evaluation_too(arguments: list[str], tmp_path: pathlib.Path):
     run = parts(arguments)
     validation = run.table.split("validation")

@@ -121,15 +121,16 @@ def load_weights(network: keras.Model, path: str | pathlib.Path) -> None:
         UserError: it cannot be read, or is of another network.
     """
     tensors = {name: value for name, value in read_torch(path).items() if not name.endswith("num_batches_tracked")}
-    for place, layer in _places(network.name).items():
-        weights = _layer_weights(tensors, place)
-        wanted = [tuple(weight.shape) for weight in network.get_layer(layer).weights]
-        if [weight.shape for weight in weights] != wanted:
+    places = {place: network.get_layer(layer) for place, layer in _places(network.name).items()}
+    weights = {place: _layer_weights(tensors, place) for place in places}
+    for place, layer in places.items():
+        if [array.shape for array in weights[place]] != [tuple(weight.shape) for weight in layer.weights]:
             raise UserError(f"The image weights in {path} do not fit {network.name}: {place} is missing or another.")
-        network.get_layer(layer).set_weights(weights)
-    taken = {f"{place}." for place in _places(network.name)} | {"_fc."}
-    if left := [name for name in tensors if not name.startswith(tuple(taken))]:
+    known = tuple(f"{place}." for place in (*places, "_fc"))
+    if left := [name for name in tensors if not name.startswith(known)]:
         raise UserError(f"The image weights in {path} do not fit {network.name}, which has no {left[0]}.")
+    for place, layer in places.items():
+        layer.set_weights(weights[place])
 
 
 def _rounded(channels: float) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from xmkeras.models.batch_norm import with_folded_batch_norm
+
 Tensor = Any
 Entries = Mapping[str, Tensor]
 
@@ -31,6 +33,10 @@ class Part:
         taken = [entries[name] for name in self.takes]
         given = self.model(taken if len(taken) > 1 else taken[0], training=training)
         return dict(zip(self.gives, given if isinstance(given, list | tuple) else [given], strict=True))
+
+    def folded(self) -> Part:
+        """For inference alone: see `with_folded_batch_norm`."""
+        return dataclasses.replace(self, model=with_folded_batch_norm(self.model))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +102,14 @@ class Encoder:
             frozen += 1
         return Encoder(self.parts[:frozen], {}) if frozen else None
 
+    def folded(self) -> Encoder:
+        """This encoder for inference alone, with batch norms folded into the layers before them."""
+        owners = {id(model) for model in self.models.values()}
+        # A part of a larger model leaves its variables where they are; a front owns none.
+        new = {part: part.folded() if not owners or id(part.model) in owners else part for part in self.parts}
+        models = {id(part.model): other.model for part, other in new.items()}
+        return Encoder(tuple(new.values()), {name: models.get(id(one), one) for name, one in self.models.items()})
+
     def then(self, layer: Callable[[keras.KerasTensor], keras.KerasTensor]) -> Encoder:
         """This encoder with `layer` behind its embedding, on the same variables."""
         last = self.parts[-1]
@@ -142,6 +156,10 @@ class Towers:
     def named_parts(self) -> dict[str, keras.Model]:
         """The models that own variables, by the first part of the variables' names."""
         return {name: model for encoder in self.sides.values() for name, model in encoder.models.items()}
+
+    def folded(self) -> Towers:
+        """These towers for inference alone, see `Encoder.folded`."""
+        return dataclasses.replace(self, sides={name: encoder.folded() for name, encoder in self.sides.items()})
 
     def encode(self, side: str, batch: Entries, training: bool = False) -> dict[str, Tensor]:
         """The outputs of one side, named after it: `image`, `image/mask`, `image/features`, ..."""

@@ -15,7 +15,7 @@ from xmkeras.layers import CaffePreprocessing
 from xmkeras.models import efficientnet_lite
 from xmkeras.models.batch_norm import with_fused_batch_norm
 
-# The last maps of strides 8, 16 and 32 of each backbone, see `feature_maps`; the mean of the last one is what is pooled.
+# The last maps of strides 8, 16 and 32 of each backbone, see `feature_maps`; the mean of the last is what is pooled.
 DEFAULT_MAPS = {
     "mobilenet": ("conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu"),
     "resnet50": ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
@@ -63,7 +63,8 @@ def feature_maps(backbone: keras.Model, *names: str) -> list[keras.KerasTensor]:
     """What layers inside a backbone make of its input, such as those of `DEFAULT_MAPS`.
 
     `keras.Model(backbone.input, feature_maps(backbone, "block5c_add", "head_relu"))` shares the backbone's variables
-    and computes all maps in one pass.
+    and computes all maps in one pass. The pooled features are the mean of the last of `DEFAULT_MAPS`; `backbone.output`
+    beside the maps would cost a second pass.
 
     Args:
         backbone: of `image_backbone`.
@@ -75,15 +76,20 @@ def feature_maps(backbone: keras.Model, *names: str) -> list[keras.KerasTensor]:
     Raises:
         UserError: there is no such map.
     """
-    (network,) = [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
+    network = next((layer for layer in backbone.layers if isinstance(layer, keras.Model)), backbone)
     maps = {layer.name: layer.output for layer in network.layers if len(layer.output.shape) == 4}
     if unknown := [name for name in names if name not in maps]:
         # Convolutions and their norms have names too, but hardly anyone means those.
-        shown = [one.name for one in network.layers if isinstance(one, _MAP_LAYERS) and one.name in maps]
+        known = [layer.name for layer in network.layers if isinstance(layer, _MAP_LAYERS) and layer.name in maps]
+        usual = DEFAULT_MAPS.get(network.name, ())
         raise UserError(
-            f"The image tower {network.name} has no feature map {unknown[0]!r}; choose one of {', '.join(shown)}."
+            f"The image tower {network.name} has no feature map {unknown[0]!r}; choose one of "
+            f"{', '.join(dict.fromkeys([*usual, *known]))}."
         )
-    part = keras.Model(network.input, [maps[name] for name in names], name=network.name)
+    chosen = [maps[name] for name in names]
+    if network is backbone:
+        return chosen
+    part = keras.Model(network.input, chosen, name=f"{network.name}_maps")
     made: list[keras.KerasTensor] = part(backbone.get_layer("preprocessing").output)
     return made
 

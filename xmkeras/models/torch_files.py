@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -52,12 +53,16 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise UserError(f"The weights {path} cannot be read: {error.strerror or error}.") from error
     except _NotTensorsError as error:
         raise UserError(
-            f"{path} holds more than tensors ({error}), which is not read for safety; give a file that "
+            f"{path} holds more than tensors ({_line(error)}), which is not read for safety; give a file that "
             "torch.save(model.state_dict(), FILE) wrote."
         ) from error
     except Exception as error:  # A mangled pickle makes its reader raise errors of every kind.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
-        raise UserError(f"{path} is no whole file of PyTorch tensors ({reason}); download it again.") from error
+        raise UserError(f"{path} is no whole file of PyTorch tensors ({_line(error)}); download it again.") from error
+
+
+def _line(error: Exception) -> str:
+    """What an error says, which may quote a mangled file."""
+    return " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
 
 
 class _NotTensorsError(Exception):
@@ -75,7 +80,7 @@ class _Storage(NamedTuple):
 
     kind: _StorageType
     key: str
-    count: int
+    size: int
 
     @property
     def dtype(self) -> np.dtype:
@@ -146,9 +151,9 @@ def _read_legacy(data: bytes) -> tuple[Any, _Storages]:
     storages = {}
     for key in _Unpickler(file).load():
         storage = unpickler.storages[key]
-        if int.from_bytes(file.read(8), "little") != storage.count:
+        if struct.unpack("<q", file.read(8)) != (storage.size,):
             raise ValueError(f"storage {key} has another size than its tensors")
-        storages[key] = np.frombuffer(file.read(storage.count * storage.dtype.itemsize), storage.dtype, storage.count)
+        storages[key] = np.frombuffer(file.read(storage.size * storage.dtype.itemsize), storage.dtype, storage.size)
     return tensors, storages
 
 
@@ -163,7 +168,7 @@ def _read_zip(data: bytes) -> tuple[Any, _Storages]:
         tensors = unpickler.load()
         read: Callable[[str], bytes] = lambda key: archive.read(_stored(entries[f"{root}data/{key}"]))  # noqa: E731
         return tensors, {
-            key: np.frombuffer(read(key), storage.dtype, storage.count) for key, storage in unpickler.storages.items()
+            key: np.frombuffer(read(key), storage.dtype, storage.size) for key, storage in unpickler.storages.items()
         }
 
 

@@ -41,7 +41,8 @@ def readers_of(
     """The readers of a table for a stage whose frozen variables are frozen now.
 
     Args:
-        config: of the run; --feature_cache switches the caches off, --feature_dir says where they lie.
+        config: of the run; --feature_cache switches the caches off, --feature_dir says where they lie, and
+            --fold_batch_norm how they are computed.
         run: whose folder holds the caches otherwise.
         table: the rows of one split.
         sides: of the run.
@@ -62,6 +63,7 @@ def readers_of(
         several = training and side.views is not None
         views = side.views(table) if several and side.views else Views(side.reader(table, False), 0)
         items = Items.of(name, table, distinct=True)
+        front = front.folded() if config.train.fold_batch_norm else front
         chosen[name] = _cached(folder, name, views, items, front, config)
     return chosen
 

@@ -247,8 +247,9 @@ def export(
         paths = table.image_paths
         if paths is not None:
             files = {table.image_ids[row]: os.path.abspath(paths[row]) for row in table.distinct_images()}
+    towers = method.retrieval_towers
     return export_saved_model(
-        method.retrieval_towers,
+        towers.folded() if config.train.fold_batch_norm else towers,
         output or run.path,
         inputs=requests_of(sides, tokenizer),
         similarity=method.similarity,

@@ -49,7 +49,7 @@ def export_saved_model(
 ) -> pathlib.Path:
     """Writes `directory/saved_model/1`, or leaves what was there untouched.
 
-    Every weight is stored once, as it was trained, and the graph holds core TensorFlow operations only, unless an
+    Every weight of the towers is stored once, and the graph holds core TensorFlow operations only, unless an
     input asks for others.
 
     Args:
