@@ -35,19 +35,18 @@ def load(options: SourceOptions) -> RowTable:
         UserError: something is missing; the message says what, where from, and where it goes.
     """
     folder = os.path.join(options.root, "Stanford_Online_Products")
-    lists = [os.path.join(folder, name) for name in _LISTS]
-    absent = [name for name, path in zip(_LISTS, lists, strict=True) if not os.path.isfile(path)]
+    absent = [name for name in _LISTS if not os.path.isfile(os.path.join(folder, name))]
     if absent:
         missing = f"{' and '.join(absent)} with the folders *_final (Stanford_Online_Products.zip of {PAGE})"
         raise incomplete("online_products", [missing], folder)
-    rows = _rows(options.image_root or folder, *lists, options.validation_share)
+    rows = _rows(options.image_root or folder, folder, options.validation_share)
     return RowTable.from_rows(
         "online_products", rows, label_kind="class", check_images=options.check_images, captions=False
     )
 
 
-def _rows(images: str, train: str, test: str, validation_share: float) -> Iterator[Row]:
-    listed = [list(_read(path)) for path in (train, test)]
+def _rows(images: str, folder: str, validation_share: float) -> Iterator[Row]:
+    listed = [list(_read(os.path.join(folder, name))) for name in _LISTS]
     trained, tested = (dict.fromkeys(one.label for one in part) for part in listed)
     splits = unseen_splits(list(trained), tested, validation_share)
     for part in listed:
