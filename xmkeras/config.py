@@ -52,7 +52,11 @@ class DataConfig(Options):
     text_features: str = _data(
         "", "text vectors in place of captions: FILE[:ARRAY], or a name of the source", of=(TEXT_VECTORS,)
     )
-    split_rule: str = _data("", "how a set that papers split in several ways is split; empty: as published")
+    split_rule: str = _data(
+        "",
+        "how a set that papers split in several ways is split; classes: a table trains on the first half of its "
+        "classes and tests on the second; empty: as published, or as its split column says",
+    )
     image_root: str = _data(
         "", "folder that relative image paths start from; empty: the table's own folder", of=(PICTURES,)
     )

@@ -96,6 +96,14 @@ class Method(abc.ABC):
         self.num_labels = num_labels
         self.heads: dict[str, keras.layers.Layer] = {}
 
+    @classmethod
+    def encoder_options(cls, params: Any) -> dict[str, dict[str, Any]]:
+        """What the method asks of the encoder of a side, beyond the run's own options: side -> keyword -> value.
+
+        They reach the function of `xmkeras.models` that builds the encoder; one that cannot give it is refused.
+        """
+        return {}
+
     def add_head(self, name: str, layer: keras.layers.Layer, *input_shape: int | None) -> None:
         """Builds `layer` for inputs of `input_shape` and registers it under `heads/<name>`."""
         layer.build(input_shape)

@@ -22,6 +22,19 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Of images alone, on towers with one map. What they share is tested once: the slow tests take those of `SLOW_DML`.
+_RELU = ("--method=dml", "--dml.maps=relu")
+DML: dict[str, tuple[str, ...]] = {
+    "dml_base": (*_RELU, "--dml.extension=base", "--dml.triplet_margin=0.5"),
+    "dml_gdfl": (*_RELU, "--dml.extension=gdfl", "--dml.loss=proxy_nca"),
+    "dml_adversary": (*_RELU, "--dml.extension=adversary", "--dml.loss=proxy_nca"),
+    "dml_energy": (*_RELU, "--dml.extension=energy", "--dml.loss=angular", "--dml.angular_form=all_pairs"),
+    "dml_soft_adv": (*_RELU, "--dml.extension=soft_adv", "--dml.loss=angular"),
+    "dml_adapt_adv": (*_RELU, "--dml.extension=adapt_adv", "--dml.loss=proxy_nca", "--dml.attention=multi_dimensional"),
+}
+SLOW_DML = ("dml_energy", "dml_adapt_adv")
+
+
 class Case(NamedTuple):
     """A method on some kind of sides.
 
@@ -39,12 +52,14 @@ class Case(NamedTuple):
     figures: tuple[str, ...] = ("image_to_text/R@1", "text_to_image/R@1")
 
 
+# Two batches an epoch, so that the third step, after which a run is cut off, lies inside of one.
+_BY_CLASS = ("--sampler=classes", "--images_per_class=2", "--batch_size=8")
 _TOYS = "--method=toy_"  # modules that `tests.toys` installs beside the methods
 # What depends on the sides; a BERT of random weights has more to learn than word vectors, and DAML has an adversary.
 CASES: dict[str, Case] = {
     **{name: Case(flags, steps=240 if name == "daml" else 120) for name, flags in METHODS.items()},
     "timam_bert": Case(("--method=timam", "--text_tower=bert", "--bert_dropout=0"), steps=240),
-    "images_only": Case((f"{_TOYS}images_only", "--sampler=classes", "--images_per_class=2"), "colours", 120, ("R@1",)),
+    **{name: Case((*DML[name], *_BY_CLASS), "colours", 120, ("R@1",)) for name in SLOW_DML},
     "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),
     "pair_score": Case((f"{_TOYS}pair_score",), "vectors", 120),
 }

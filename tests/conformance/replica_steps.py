@@ -5,6 +5,7 @@ A process of its own, because the strategy has to be made before TensorFlow is u
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import sys
@@ -13,12 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.conformance.cases import METHODS, random_batches
-from tests.toys import ImagesOnly, NoParams, PairScore, pair_batch, region_encoder, words_encoder
+from tests.conformance.cases import DML, METHODS, random_batches
+from tests.toys import NoParams, PairScore, pair_batch, region_encoder, words_encoder
 from xmkeras import flags
 from xmkeras.method import Clock, Method
 from xmkeras.models.encoder import Encoder, Part, Towers
 from xmkeras.models.image import set_synchronized
+from xmkeras.models.maps import Fusion, fused_features
 from xmkeras.models.towers import picture_encoder, word_encoder
 from xmkeras.training.ema import MovingAverage
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
@@ -29,13 +31,19 @@ WORDS = 23  # ids of the vocabulary
 LABELS = 8
 
 
-def smooth_towers(norm: bool, dim: int = 6) -> Towers:
-    """Two small towers without kinks, with batch norm in the image tower and in both embeddings on request."""
+def smooth_towers(norm: bool, dim: int = 6, fusion: Fusion | None = None) -> Towers:
+    """Two small towers without kinks, with batch norm in the image tower and in both embeddings on request.
+
+    With a fusion the image tower gives the map behind its one activation.
+    """
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Conv2D(10, 3, use_bias=not norm, name="conv")(keras.layers.Rescaling(1 / 255, name="scale")(image))
     x = keras.layers.BatchNormalization(name="norm")(x) if norm else x
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.Activation("tanh", name="tanh")(x))
-    feature = keras.Input((10,), name="feature")
+    x = keras.layers.Activation("tanh", name="tanh")(x)
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    maps = [x] if fusion is not None and fusion.maps else []
+    features = [keras.Input(one.shape[1:], name=f"feature_{number}") for number, one in enumerate([pooled, *maps])]
+    feature = features[0] if fusion is None else fused_features(features[0], features[1:], fusion)
 
     def embed(x: keras.KerasTensor) -> keras.KerasTensor:
         x = keras.layers.Dense(dim, use_bias=not norm, name="out")(x)
@@ -44,36 +52,41 @@ def smooth_towers(norm: bool, dim: int = 6) -> Towers:
     ids = keras.Input((None,), dtype="int32", name="ids")
     words = keras.layers.Embedding(WORDS, 12, name="words")(ids)
     mean = keras.layers.GlobalAveragePooling1D(name="mean")(words)
-    backbone = Part(keras.Model(image, pooled, name="image_backbone"), ("image",), ("image_features",))
-    head = Part(keras.Model(feature, embed(feature), name="image_head"), ("image_features",))
+    entries = ("image_features", "image_map/tanh")[: len(features)]
+    backbone = Part(keras.Model(image, [pooled, *maps], name="image_backbone"), ("image",), entries)
+    given = [embed(feature)] if fusion is None else [embed(feature), feature]
+    head = Part(keras.Model(features, given, name="image_head"), entries, ("", "features")[: len(given)])
     text = Part(keras.Model(ids, embed(mean), name="text_encoder"), ("text",))
     return Towers({"image": Encoder.chain(backbone, head), "text": Encoder.chain(text)})
 
 
-def deep_towers() -> Towers:
+def deep_towers(fusion: Fusion | None = None) -> Towers:
     """A narrow MobileNet and a Bi-LSTM."""
-    images = picture_encoder((64, 64), image_width=0.25, embedding_dim=16)
+    images = picture_encoder((64, 64), image_width=0.25, embedding_dim=16, fusion=fusion)
     return Towers({"image": images, "text": word_encoder(WORDS, word_dim=16, lstm_units=16, embedding_dim=16)})
 
 
-TOWERS = {"plain": lambda: smooth_towers(False), "norm": lambda: smooth_towers(True), "mobilenet": deep_towers}
+TOWERS = {
+    "plain": functools.partial(smooth_towers, False),
+    "norm": functools.partial(smooth_towers, True),
+    "mobilenet": deep_towers,
+}
 CASES = {"plain": (5, 0.1), "norm": (1, 0.1), "mobilenet": (1, 1e-4)}  # towers: steps and rate
 # A method sees embeddings, whatever made them: on the deep towers, which take longest, one stands for all.
 DEEP = "cmpm_cmpc"
 PAIRS = [(name, towers) for towers in CASES for name in METHODS if towers != "mobilenet" or name == DEEP]
-PAIRS += [("images_only", "plain"), ("images_only", "norm"), ("pair_score", "plain")]
+PAIRS += [*((name, "plain") for name in DML), ("pair_score", "plain")]
 
 
 def build(name: str, towers: str) -> Method:
     """A method of the table, or a toy, on one kind of towers."""
     if name == "pair_score":
         return PairScore(Towers({"image": region_encoder(), "text": words_encoder()}), NoParams(), LABELS)
-    built = TOWERS[towers]()
-    if name == "images_only":
-        return ImagesOnly(Towers({"image": built.sides["image"]}), NoParams(), LABELS)
-    config = flags.parse(list(METHODS[name])).config
+    config = flags.parse(list((METHODS | DML)[name])).config
     kind = importlib.import_module(f"xmkeras.methods.{config.method}").METHOD
-    return kind(built, kind.Params(**config.method_params), LABELS)
+    params = kind.Params(**config.method_params)
+    built = TOWERS[towers](**kind.encoder_options(params).get("image", {}))
+    return kind(Towers({side: built.sides[side] for side in kind.sides}), params, LABELS)
 
 
 def batches_of(name: str, towers: str, count: int) -> dict[str, np.ndarray]:

@@ -7,11 +7,11 @@ import signal
 
 import pytest
 
-from tests.conformance.cases import SMALL, SMALL_BERT, write_pairs
+from tests.conformance.cases import SMALL, SMALL_BERT, SMALL_IMAGES, write_pairs
 from tests.conftest import ROOT
 from tests.data.feature_pairs import write_wikipedia
 from tests.models.tiny_bert import write_hugging_face
-from xmkeras import flags
+from xmkeras import flags, methods
 from xmkeras.method import Batch
 from xmkeras.run import jobs
 from xmkeras.run.directory import RunDirectory
@@ -24,10 +24,14 @@ FLAGFILES = sorted((ROOT / "flags").glob("*.cfg"))
 @pytest.mark.parametrize("flagfile", FLAGFILES, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("plain_tower")
 def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
-    table = write_pairs(tmp_path / "pairs", images=20, splits=("train", "validation"))
+    config = flags.parse([f"--flagfile={flagfile}"]).config
+    alone = "text" not in methods.load(config.method).sides
+    table = write_pairs(tmp_path / "pairs", images=20, splits=("train", "validation"), by_colour=alone)
     # Data, weights, tower size and batch are what this test sets; Ctrl-C after the second step ends it.
     replaced = ["--source=table", f"--table={table}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
-    if flags.parse([f"--flagfile={flagfile}"]).config.model.text_tower == "bert":
+    if alone:
+        replaced += [*SMALL_IMAGES, "--dml.maps=relu", "--images_per_class=2", "--split_rule="]
+    elif config.model.text_tower == "bert":
         # As many layers as MiniLM, since flagfiles say how many of them are frozen.
         replaced += [*SMALL_BERT, f"--bert={write_hugging_face(tmp_path / 'bert', layers=6)}"]
     else:

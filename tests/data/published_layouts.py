@@ -1,4 +1,4 @@
-"""Writes small sets in the layouts in which CUB, CUHK-PEDES, Flickr and COCO with their captions are published."""
+"""Writes small sets in the layouts in which CUB, cars, products, CUHK-PEDES, Flickr and COCO are published."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 SPECIES = {
@@ -38,6 +39,38 @@ def write_cub(data_dir: pathlib.Path, images_per_class: int = 3) -> pathlib.Path
         if split:
             (folder / "cvpr2016_cub" / f"{split}classes.txt").write_text("".join(f"{name}\n" for name in classes))
     (folder / "CUB_200_2011" / "images.txt").write_text("".join(lines))
+    return folder
+
+
+def write_cars(data_dir: pathlib.Path, classes: tuple[int, ...] = (1, 2, 98, 99, 196)) -> pathlib.Path:
+    """`data_dir/cars196`: two pictures of each class, and the list of them."""
+    import scipy.io
+
+    folder = data_dir / "cars196"
+    kind = [("relative_im_path", object), ("bbox_x1", object), ("class", object), ("test", object)]
+    records = np.zeros((1, 2 * len(classes)), kind)
+    for number, label in enumerate(sorted(classes * 2)):
+        path = f"car_ims/{number + 1:06d}.jpg"
+        write_picture(folder / path, number)
+        records[0, number] = (path, 1, label, number % 2)
+    scipy.io.savemat(folder / "cars_annos.mat", {"annotations": records})
+    return folder
+
+
+def write_online_products(data_dir: pathlib.Path) -> pathlib.Path:
+    """`data_dir/Stanford_Online_Products`: two products for training and two for testing, two pictures each."""
+    folder = data_dir / "Stanford_Online_Products"
+    folder.mkdir(parents=True)
+    number = 0
+    for name, products in (("train", (1, 2)), ("test", (11319, 11320))):
+        lines = ["image_id class_id super_class_id path\n"]
+        for product in products:
+            for picture in range(2):
+                number += 1
+                path = f"{('bicycle', 'chair')[product % 2]}_final/{100 + product}_{picture}.JPG"
+                write_picture(folder / path, number)
+                lines.append(f"{number} {product} {product % 2 + 1} {path}\n")
+        (folder / f"Ebay_{name}.txt").write_text("".join(lines))
     return folder
 
 

@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from xmkeras.data.row import SPLITS
-from xmkeras.data.splits import hash_split, split_name
+from xmkeras.data.splits import hash_split, split_name, unseen_splits
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,11 @@ def test_the_split_is_where_the_hash_falls():
 def test_shares_of_nothing_and_everything():
     assert {hash_split(str(key), 0, 0) for key in range(50)} == {"train"}
     assert {hash_split(str(key), 0, 1) for key in range(50)} == {"test"}
+
+
+def test_held_out_classes_do_not_depend_on_the_order():
+    names = [f"class {number}" for number in range(40)]
+    splits = unseen_splits(names, ["other"], 0.25)
+    assert collections.Counter(splits.values()) == {"train": 30, "validation": 10, "test": 1}
+    assert unseen_splits(names[::-1], ["other"], 0.25) == splits
+    assert set(unseen_splits(names, [], 0.0).values()) == {"train"}

@@ -41,6 +41,17 @@ def _domain_errors(image: Any, text: Any) -> Any:
     return losses.domain_error_matrix(words, regions, *losses.fit_domain_classifiers(words, regions))
 
 
+_CENTERS = np.random.default_rng(4).normal(0, 1, (CLASSES, 3, CLASSES)).astype("f4")
+# Multi-similarity of one positive and two negatives of cosine 0; what a second positive adds to its logarithm.
+_ZERO_COSINES = float(np.log1p(np.e) / 2 + np.log1p(2 * np.exp(-25.0)) / 50)
+_SECOND = float(np.log1p(2 * np.e) - np.log1p(np.e))
+
+
+def _rows(x: Any) -> Any:
+    """Eight vectors of the rows of x, which repeat."""
+    return ops.take(ops.cast(x, "float32"), np.arange(CLASSES) % x.shape[0], axis=0)
+
+
 def _next(labels: Any, step: int) -> Any:
     n = len(np.asarray(labels))
     return (np.arange(n) + step) % n
@@ -109,6 +120,22 @@ CASES = {
         0,
         None,
         float(np.log(3.0)),
+    ),
+    "proxy_anchor": Case(
+        lambda x, z, y: losses.proxy_anchor(x, y, np.eye(8, 8)),
+        zeros=float(1.25 * np.log1p(2 * np.exp(3.2)) + 0.75 * np.log1p(4 * np.exp(3.2))),
+    ),
+    "soft_triple": Case(
+        lambda x, z, y: losses.soft_triple(x, y, _CENTERS, tau=0.0), zeros=float(np.log(7 + np.exp(-0.2)) + 0.2)
+    ),
+    "soft_triple own centers": Case(lambda x, z, y: losses.soft_triple(x, y, ops.stack([_rows(z), _rows(x)], axis=1))),
+    "multi_similarity": Case(lambda x, z, y: losses.multi_similarity(x, y), 0, 0, _ZERO_COSINES),
+    "multi_similarity cross-modal": Case(
+        lambda x, z, y: losses.multi_similarity(x, y, z, epsilon=None), None, None, _ZERO_COSINES + 0.5 * _SECOND
+    ),
+    "supervised_contrastive": Case(lambda x, z, y: losses.supervised_contrastive(x, y), 0, None, float(np.log(3.0))),
+    "supervised_contrastive cross-modal": Case(
+        lambda x, z, y: losses.supervised_contrastive(x, y, z), 0, None, float(np.log(4.0))
     ),
     "energy_confusion": Case(lambda x, z, y: losses.energy_confusion(x, y), 0, 0, 0),
     "energy_confusion classes": Case(lambda x, z, y: losses.energy_confusion(x, y, z, y, average="classes"), 0, 0, 0),

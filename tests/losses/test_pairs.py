@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from tests.losses.checks import agree, array, value_and_gradients
-from xmkeras.losses.pairs import all_pairs, choose, masked_mean, root, squared_distances
+from xmkeras.losses.pairs import all_pairs, choose, masked_mean, one_pair_a_class, root, squared_distances
 
 
 def test_no_row_is_its_own_positive():
@@ -19,6 +19,12 @@ def test_no_row_is_its_own_positive():
 def test_two_sides_pair_every_row_with_every_other():
     pairs = all_pairs(np.eye(2), [0, 1], np.ones((3, 2)), [0, 0, 1])
     assert array(pairs.positive).astype(int).tolist() == [[1, 1, 0], [0, 0, 1]]
+
+
+def test_the_first_two_rows_of_a_class_are_its_pair():
+    anchors, positives = (array(places).tolist() for places in one_pair_a_class([7, 3, 5, 3, 7, 3, 9]))
+    assert (anchors, positives) == ([0, 1], [4, 3])
+    assert [array(places).tolist() for places in one_pair_a_class([1, 2])] == [[], []]
 
 
 def test_labels_must_fit_their_rows():

@@ -15,10 +15,12 @@ def plain_backbone(name: str, *, image_size: tuple[int, int], width: float, weig
     """In place of `xmkeras.models.image.image_backbone`: with one convolution, which is quicker to trace."""
     image = keras.Input((*image_size, 3), name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(image)
-    x = keras.layers.Conv2D(32, 5, strides=4, use_bias=False, name="conv")(x)
-    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
-    pooled = keras.layers.GlobalAveragePooling2D(name="average_pool")(x)
-    return with_fused_batch_norm(keras.Model(image, pooled, name="image_backbone"))
+    inner = keras.Input(x.shape[1:])
+    y = keras.layers.Conv2D(32, 5, strides=4, use_bias=False, name="conv")(inner)
+    y = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(y))
+    network = with_fused_batch_norm(keras.Model(inner, y, name="plain"))
+    pooled = keras.layers.GlobalAveragePooling2D(name="average_pool")(network(x))
+    return keras.Model(image, pooled, name="image_backbone")
 
 
 @contextlib.contextmanager

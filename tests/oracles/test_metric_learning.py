@@ -1,4 +1,4 @@
-"""Triplet, angular, N-pair, histogram and Proxy-NCA beside PyTorch Metric Learning, values and gradients."""
+"""The losses of deep metric learning beside PyTorch Metric Learning, values and gradients."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import pytest
 from tests.losses.checks import agree, value_and_gradients
 from tests.oracles.processes import ask
 from xmkeras import losses
+from xmkeras.losses.similarity import unit
 
 RANDOM = np.random.default_rng(1)
 LABELS, REFERENCE_LABELS = RANDOM.integers(0, 6, 24), RANDOM.integers(0, 6, 30)
 X, Z = RANDOM.normal(0, 1, (24, 16)).astype("f4"), RANDOM.normal(0, 1, (30, 16)).astype("f4")
 PAIRS, PROXIES = RANDOM.normal(0, 1, (48, 16)).astype("f4"), RANDOM.normal(0, 1, (6, 16)).astype("f4")
+CENTERS = RANDOM.normal(0, 1, (6, 3, 16)).astype("f4")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,7 @@ def metric_learning(tmp_path_factory):
         "reference_labels": REFERENCE_LABELS,
         "pairs": PAIRS,
         "proxies": PROXIES,
+        "centers": CENTERS,
     }
     needs = "PyTorch and pytorch-metric-learning"
     return ask("ask_metric_learning.py", tmp_path_factory.mktemp("metric_learning"), inputs, needs)
@@ -42,6 +45,14 @@ def metric_learning(tmp_path_factory):
         ),
         ("histogram", lambda x: losses.histogram(x, LABELS, bins=20)),
         ("proxy_nca", lambda x: losses.proxy_nca(x, LABELS, PROXIES, scale=1.0, smoothing=0.0)),
+        ("proxy_anchor", lambda x: losses.proxy_anchor(x, LABELS, PROXIES)),
+        ("norm_softmax", lambda x: losses.norm_softmax(unit(x), LABELS, PROXIES.T, scale=20.0)),
+        ("soft_triple", lambda x: losses.soft_triple(x, LABELS, CENTERS, tau=0.0)),
+        ("multi_similarity", lambda x: losses.multi_similarity(x, LABELS)),
+        ("multi_similarity all", lambda x: losses.multi_similarity(x, LABELS, epsilon=None)),
+        ("multi_similarity references", lambda x: losses.multi_similarity(x, LABELS, Z, REFERENCE_LABELS)),
+        ("supcon", lambda x: losses.supervised_contrastive(x, LABELS)),
+        ("supcon references", lambda x: losses.supervised_contrastive(x, LABELS, Z, REFERENCE_LABELS)),
     ],
 )
 def test_value_and_gradient_agree(metric_learning, name, loss):
@@ -59,3 +70,5 @@ def test_n_pair_agrees(metric_learning):
 def test_gradients_of_proxies_agree(metric_learning):
     _, (gradient,) = value_and_gradients(lambda p: losses.proxy_nca(X, LABELS, p, scale=1.0, smoothing=0.0), PROXIES)
     agree(gradient, metric_learning["proxy_nca proxies"], 1e-4, 1e-6)
+    _, (gradient,) = value_and_gradients(lambda p: losses.proxy_anchor(X, LABELS, p), PROXIES)
+    agree(gradient, metric_learning["proxy_anchor proxies"], 1e-4, 1e-6)

@@ -119,6 +119,71 @@ def proxy_nca(x, labels, proxies, scale=3.0, proxy_scale=3.0, smoothing=0.1) -> 
     return total / len(x)
 
 
+def proxy_anchor(x, labels, proxies, margin=0.1, scale=32.0) -> float:
+    drawn, repelled, there = 0.0, 0.0, 0
+    for c, proxy in enumerate(proxies):
+        cosines = [(_dot(unit(row), unit(proxy)), label == c) for row, label in zip(x, labels, strict=True)]
+        drawn += _log_sum_exp([0.0, *(-scale * (s - margin) for s, own in cosines if own)])
+        repelled += _log_sum_exp([0.0, *(scale * (s + margin) for s, own in cosines if not own)])
+        there += any(own for _, own in cosines)
+    return drawn / there + repelled / len(proxies)
+
+
+def soft_triple(x, labels, centers, scale=20.0, gamma=0.1, margin=0.01, tau=0.2) -> float:
+    total = 0.0
+    for row, label in zip(x, labels, strict=True):
+        logits = []
+        for c, of_class in enumerate(centers):
+            cosines = [_dot(unit(row), unit(center)) for center in of_class]
+            normaliser = _log_sum_exp([s / gamma for s in cosines])
+            close = sum(math.exp(s / gamma - normaliser) * s for s in cosines)
+            logits.append(scale * (close - (margin if c == label else 0.0)))
+        total += _log_sum_exp(logits) - logits[label]
+    apart = [
+        math.sqrt(2 + 1e-5 - 2 * _dot(unit(one), unit(other)))
+        for of_class in centers
+        for number, one in enumerate(of_class)
+        for other in of_class[:number]
+    ]
+    return total / len(x) + (tau * sum(apart) / (2 * len(apart)) if apart else 0.0)
+
+
+def multi_similarity(
+    queries, labels, references=None, reference_labels=None, alpha=2.0, beta=50.0, base=0.5, epsilon=0.1
+) -> float:
+    total = 0.0
+    alone = references is None
+    references = queries if alone else references
+    reference_labels = labels if alone else reference_labels
+    for i, query in enumerate(queries):
+        positives, negatives = [], []
+        for j, reference in enumerate(references):
+            if not (alone and i == j):
+                cosine = _dot(unit(query), unit(reference))
+                (positives if labels[i] == reference_labels[j] else negatives).append(cosine)
+        hardest, easiest = max(negatives, default=-math.inf), min(positives, default=math.inf)
+        if epsilon is not None:
+            positives = [s for s in positives if s - epsilon < hardest]
+            negatives = [s for s in negatives if s + epsilon > easiest]
+        total += _log_sum_exp([0.0, *(-alpha * (s - base) for s in positives)]) / alpha
+        total += _log_sum_exp([0.0, *(beta * (s - base) for s in negatives)]) / beta
+    return total / len(queries)
+
+
+def supervised_contrastive(queries, labels, references=None, reference_labels=None, temperature=0.1) -> float:
+    losses = []
+    alone = references is None
+    references = queries if alone else references
+    reference_labels = labels if alone else reference_labels
+    for i, query in enumerate(queries):
+        others = [j for j in range(len(references)) if not (alone and i == j)]
+        logits = {j: _dot(unit(query), unit(references[j])) / temperature for j in others}
+        own = [logits[j] for j in others if labels[i] == reference_labels[j]]
+        if own:
+            losses.append(_log_sum_exp(list(logits.values())) - sum(own) / len(own))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
 def energy(queries, labels, references=None, reference_labels=None) -> float:
     squares = [
         math.dist(query, reference) ** 2

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import SMALL, SMALL_BERT, write_pairs
+from tests.conformance.cases import SMALL, SMALL_BERT, SMALL_IMAGES, write_pairs
 from tests.models.plain import plain_images
 from tests.models.tiny_bert import write_hugging_face
-from xmkeras import flags
+from xmkeras import flags, methods
 from xmkeras.config import Config
-from xmkeras.data.readers import Pictures, Reader, Sentences, TokenVectors, Vectors
+from xmkeras.data.readers import Pictures, Reader, Sentences, Several, TokenVectors, Vectors
 from xmkeras.data.rows import RowTable
 from xmkeras.method import Method
 from xmkeras.run import jobs
@@ -83,7 +83,7 @@ def parts(arguments: list[str], *more: str) -> Parts:
     config = flags.parse([*arguments, *more]).config
     table = load_table(config)
     rows = table.split("train")
-    sides = sides_of(config, ("image", "text"), rows, {})
+    sides = sides_of(config, methods.load(config.method).sides, rows, {})
     with plain_images():
         return Parts(config, table, sides, build_method(config, sides, rows.num_labels))
 
@@ -159,6 +159,26 @@ def test_views_of_pictures_lie_side_by_side(arguments: list[str], tmp_path: path
     assert plain.array.ndim == 2
     np.testing.assert_allclose(reader.array[:, 0], plain.array, atol=1e-5)
     assert (reader.array[:, 1] != reader.array[:, 2]).any()
+
+
+def test_maps_of_a_frozen_backbone_are_kept_beside_its_features(tmp_path: pathlib.Path):
+    table = write_pairs(tmp_path / "pairs", 8, by_colour=True)
+    arguments = [*SMALL_IMAGES, "--method=dml", "--dml.maps=relu", "--source=table", f"--table={table}"]
+    run = parts(arguments, "--augment=flip")
+    freeze(run.method, "image_backbone/.*")
+    reader = run.readers(tmp_path)["image"]
+    assert isinstance(reader, Several)
+    files = sorted(path.name for path in (tmp_path / "features").iterdir())
+    assert [name.partition("-image_map")[2] for name in files] == ["-relu.npy", ""]
+    rows = tf.constant([5, 0, 3], tf.int64)
+    read = reader.read(rows, tf.zeros_like(rows), rows)
+    np.testing.assert_allclose(read["image_features"], tf.reduce_mean(read["image_map/relu"], (1, 2)), atol=1e-5)
+    plain = run.readers(tmp_path, training=False)["image"].read(rows, tf.zeros_like(rows), rows)
+    pictures = run.sides["image"].reader(run.table.split("train"), False)
+    seen = {"image": tf.stack([pictures.read(row, row, row)["image"] for row in rows])}
+    encoder = run.method.towers.sides["image"]
+    for name, value in encoder(plain).items():
+        np.testing.assert_allclose(value, encoder(seen)[name], atol=1e-4, err_msg=name)
 
 
 def test_features_of_folded_norms_have_a_file_of_their_own(arguments: list[str], tmp_path: pathlib.Path):

@@ -224,6 +224,33 @@ class Vectors:
 
 
 @dataclasses.dataclass(frozen=True)
+class Several:
+    """The entries of several readers of the same items beside one another.
+
+    Args:
+        readers: one or more that take whole batches; what is missing or large is that of the first.
+    """
+
+    readers: tuple[Reader, ...]
+    per_example = False
+
+    def read(self, rows: tf.Tensor, captions: tf.Tensor, positions: tf.Tensor) -> Entries:
+        return {name: value for one in self.readers for name, value in one.read(rows, captions, positions).items()}
+
+    def present(self, items: Items) -> np.ndarray:
+        return self.readers[0].present(items)
+
+    def fault(self, row: int) -> str:
+        return self.readers[0].fault(row)
+
+    def by_size(self, items: Items) -> np.ndarray:
+        return self.readers[0].by_size(items)
+
+    def stamp(self) -> object:
+        return tuple(one.stamp() for one in self.readers)
+
+
+@dataclasses.dataclass(frozen=True)
 class TokenVectors:
     """Many vectors an item, one item behind the other: float32 (B, L, f) and which are there, bool (B, L).
 

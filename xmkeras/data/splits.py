@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 
 _SPELLINGS = {
     "train": ("train", "training", "tr", "trn", "restval"),
@@ -26,3 +27,14 @@ def hash_split(key: str, validation_share: float, test_share: float) -> str:
     if position < test_share:
         return "test"
     return "validation" if position < test_share + validation_share else "train"
+
+
+def unseen_splits(trained: Sequence[str], tested: Iterable[str], validation_share: float) -> dict[str, str]:
+    """The split of each class where those of validation and test are never trained.
+
+    That share (0 to 1) of the trained classes is held out for validation, the ones whose names have the least hash.
+    """
+    by_hash = sorted(trained, key=lambda name: hashlib.sha256(name.encode()).digest())
+    held_out = set(by_hash[: round(validation_share * len(by_hash))])
+    splits = {name: "validation" if name in held_out else "train" for name in trained}
+    return splits | dict.fromkeys(tested, "test")

@@ -32,7 +32,9 @@ from xmkeras.losses.modality import (
     modality_generator,
     modality_two_way,
 )
+from xmkeras.losses.multi_similarity import multi_similarity, supervised_contrastive
 from xmkeras.losses.n_pair import n_pair
+from xmkeras.losses.proxies import proxy_anchor, soft_triple
 from xmkeras.losses.proxy_nca import proxy_nca
 from xmkeras.losses.ranking import bi_rank, ranking_hinge
 from xmkeras.losses.smoothing import random_modality_targets, smoothed_softmax, smoothed_targets
@@ -64,17 +66,21 @@ __all__ = [
     "modality_discriminator",
     "modality_generator",
     "modality_two_way",
+    "multi_similarity",
     "n_pair",
     "n_pair_angular",
     "norm_softmax",
     "projection_softmax",
+    "proxy_anchor",
     "proxy_nca",
     "random_modality_targets",
     "ranking_hinge",
     "smoothed_softmax",
     "smoothed_targets",
     "soft_adversary",
+    "soft_triple",
     "softmax_loss",
+    "supervised_contrastive",
     "triplet_semihard",
     "triplet_semihard_all",
 ]

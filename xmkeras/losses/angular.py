@@ -12,7 +12,7 @@ from typing import Any
 from keras import ops
 
 from xmkeras.losses.n_pair import n_pair
-from xmkeras.losses.pairs import choose, diagonal_mask, equal_labels, masked_mean
+from xmkeras.losses.pairs import choose, diagonal_mask, equal_labels, log_one_plus_sum, masked_mean
 from xmkeras.losses.similarity import as_float32, unit
 
 Tensor = Any
@@ -40,7 +40,7 @@ def angular(
     """Mean over i of log(1 + sum_j exp(4t (a_i + p_i) . p_j - 2 (1 + t) a_i . p_i)), t = tan^2(angle).
 
     The negatives of anchor i are the positives j of other anchors, of other classes if labels are given.
-    Without negatives (a batch of one, one class) the value is 0.
+    Without negatives (a batch of one, one class) and without anchors the value is 0.
 
     Args:
         anchors: (n, d), not normalised.
@@ -70,8 +70,8 @@ def angular(
     never = diagonal_mask(*ops.shape(exponents))
     if labels is not None:
         never = ops.logical_or(never, equal_labels(labels, labels if positive_labels is None else positive_labels))
-    exponents = ops.where(never, -float("inf"), exponents)
-    return ops.mean(ops.logsumexp(ops.concatenate([ops.zeros_like(products), exponents], axis=1), axis=1))
+    losses = log_one_plus_sum(exponents, ops.logical_not(never), axis=1)
+    return ops.sum(losses) / ops.cast(ops.maximum(ops.shape(losses)[0], 1), "float32")
 
 
 def n_pair_angular(

@@ -71,6 +71,20 @@ def all_pairs(
     return Pairs(queries, references, positive, ops.logical_not(match))
 
 
+def one_pair_a_class(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the first two rows of each class stand that has two or more: two (p,), p known only when run.
+
+    In batches of random order they are a random pair.
+    """
+    same = equal_labels(labels, labels)
+    rows = ops.arange(ops.shape(same)[0])
+    behind = ops.expand_dims(rows, 1) < ops.expand_dims(rows, 0)
+    later = ops.logical_and(same, behind)
+    earlier = ops.any(ops.logical_and(same, ops.transpose(behind)), axis=1)
+    (first,) = ops.nonzero(ops.logical_and(ops.any(later, axis=1), ops.logical_not(earlier)))
+    return first, ops.take(ops.argmax(ops.cast(later, "int32"), axis=1), first, axis=0)
+
+
 def as_weights(mask: Tensor) -> Tensor:
     """A boolean mask as float32 ones and zeros."""
     return ops.cast(mask, "float32")
@@ -79,6 +93,13 @@ def as_weights(mask: Tensor) -> Tensor:
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` is true; 0 where it is true nowhere."""
     return ops.sum(ops.where(mask, values, 0.0)) / ops.maximum(ops.sum(as_weights(mask)), 1.0)
+
+
+def log_one_plus_sum(exponents: Tensor, mask: Tensor, *, axis: int) -> Tensor:
+    """log(1 + sum exp(exponents)) of a matrix along `axis`, over the entries where `mask` is true; 0 without any."""
+    masked = ops.where(mask, exponents, -float("inf"))
+    one = ops.zeros_like(ops.sum(exponents, axis=axis, keepdims=True))
+    return ops.logsumexp(ops.concatenate([one, masked], axis=axis), axis=axis)
 
 
 def squared_distances(queries: Tensor, references: Tensor) -> Tensor:

@@ -62,7 +62,16 @@ class Encoder:
     @property
     def dim(self) -> int:
         """Size d of an embedding."""
-        return int(self.parts[-1].model.outputs[0].shape[-1])
+        return self.width()
+
+    def width(self, output: str = "") -> int:
+        """Size of the last axis of an output.
+
+        Raises:
+            ValueError: there is no such output.
+        """
+        last = self.parts[-1]
+        return int(last.model.outputs[last.gives.index(output)].shape[-1])
 
     @property
     def takes(self) -> dict[str, keras.KerasTensor]:

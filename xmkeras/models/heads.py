@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from xmkeras.errors import UserError
 from xmkeras.layers import Dropout
+from xmkeras.models.maps import Fusion, fused_features
 
 NORMS = ("batch", "none")
 
@@ -35,6 +38,8 @@ def image_head(
     features: int,
     dim: int,
     *,
+    maps: Sequence[tuple[int, ...]] = (),
+    fusion: Fusion | None = None,
     dropout: float = 0.0,
     joint_norm: str = "batch",
     norm_momentum: float = 0.99,
@@ -46,6 +51,8 @@ def image_head(
     Args:
         features: size f of the pooled features.
         dim: size d of the embedding.
+        maps: shapes (H, W, c) of the maps that are fused.
+        fusion: how, and that the feature is given out; None for the pooled features alone.
         dropout: share of the features dropped in training.
         joint_norm: "batch", or "none" for a plain dense layer.
         norm_momentum: of the batch statistics' moving averages.
@@ -53,9 +60,13 @@ def image_head(
         seed: of the dropout.
 
     Returns:
-        A model "image_head", (B, f) -> (B, d), not L2-normalised.
+        A model "image_head", (B, f) and the maps, if any -> (B, d), not L2-normalised; with a fusion also the feature
+        that the embedding is made of, before its dropout.
     """
-    inputs = keras.Input((features,), name="image_features")
-    x = Dropout(dropout, seed=seed, name="feature_dropout")(inputs) if dropout else inputs
-    outputs = joint_embedding(x, dim, norm=joint_norm, norm_momentum=norm_momentum, norm_epsilon=norm_epsilon)
-    return keras.Model(inputs, outputs, name="image_head")
+    last = keras.Input((features,), name="image_features")
+    inner = [keras.Input(shape, name=f"image_map_{number}") for number, shape in enumerate(maps, 1)]
+    feature = last if fusion is None else fused_features(last, inner, fusion)
+    x = Dropout(dropout, seed=seed, name="feature_dropout")(feature) if dropout else feature
+    embedding = joint_embedding(x, dim, norm=joint_norm, norm_momentum=norm_momentum, norm_epsilon=norm_epsilon)
+    outputs = embedding if fusion is None else [embedding, feature]
+    return keras.Model([last, *inner] if inner else last, outputs, name="image_head")

@@ -9,6 +9,7 @@ from xmkeras.models.bert_text import at_tokens, bert_text_encoder
 from xmkeras.models.encoder import Encoder, Part
 from xmkeras.models.heads import image_head
 from xmkeras.models.image import image_backbone, set_norm_momentum
+from xmkeras.models.maps import Fusion, with_maps
 from xmkeras.models.text import text_encoder
 
 
@@ -23,9 +24,13 @@ def picture_encoder(
     joint_norm: str = "batch",
     norm_momentum: float = 0.99,
     norm_epsilon: float = 1e-3,
+    fusion: Fusion | None = None,
     seed: int = 0,
 ) -> Encoder:
     """RGB `image` (B, h, w, 3) in 0..255 to pooled `image_features` (B, f) to embeddings (B, d).
+
+    With a fusion also to a map `image_map/<layer>` (B, H, W, c) of each of its layers, and out comes, beside the
+    embeddings, the feature that they are made of, (B, g), as `features`.
 
     Args:
         image_size: height and width in pixels.
@@ -35,6 +40,7 @@ def picture_encoder(
         joint_norm: what ends the tower: "batch" for batch norm, "none" for a dense layer alone.
         norm_momentum: of the statistics of every batch norm, those of the backbone included.
         norm_epsilon: added to the variance of the joint embedding's batch norm.
+        fusion: of the network's maps; None for the pooled features alone.
         seed: of the dropout; initial weights follow `keras.utils.set_random_seed`.
 
     Raises:
@@ -42,16 +48,23 @@ def picture_encoder(
     """
     backbone = image_backbone(image_tower, image_size=image_size, width=image_width, weights=image_weights)
     set_norm_momentum(backbone, norm_momentum)
+    names = fusion.names(image_tower) if fusion else ()
+    backbone = with_maps(backbone, names) if names else backbone
+    features, *maps = (tuple(output.shape[1:]) for output in backbone.outputs)
     head = image_head(
-        backbone.output_shape[-1],
+        features[0],
         embedding_dim,
+        maps=maps,
+        fusion=fusion,
         dropout=image_dropout,
         joint_norm=joint_norm,
         norm_momentum=norm_momentum,
         norm_epsilon=norm_epsilon,
         seed=seed,
     )
-    return Encoder.chain(Part(backbone, ("image",), ("image_features",)), Part(head, ("image_features",)))
+    entries = ("image_features", *(f"image_map/{name}" for name in names))
+    gives = ("",) if fusion is None else ("", "features")
+    return Encoder.chain(Part(backbone, ("image",), entries), Part(head, entries, gives))
 
 
 def word_encoder(vocabulary_size: int, **options: Any) -> Encoder:

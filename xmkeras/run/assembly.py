@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from xmkeras import methods
-from xmkeras.config import Config
+from xmkeras.config import PICTURES, Config
 from xmkeras.data.roles import parse_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import ClassSampler, PairSampler, Sampler
 from xmkeras.data.sources import SourceOptions, load_source
 from xmkeras.errors import UserError
 from xmkeras.method import Method
-from xmkeras.models.encoder import Towers
+from xmkeras.models.encoder import Encoder, Towers
 from xmkeras.run.directory import data_root
 from xmkeras.run.sides import Side
 from xmkeras.training.groups import Stage, parse_stage
@@ -53,14 +55,30 @@ def one_label_an_image(table: RowTable) -> RowTable:
 
 
 def build_method(config: Config, sides: Mapping[str, Side], num_labels: int) -> Method:
-    """Towers and method with fresh weights; call it inside the strategy's scope."""
+    """Towers and method with fresh weights; call it inside the strategy's scope.
+
+    Raises:
+        UserError: the method asks for what an encoder has not.
+    """
     method_class = methods.load(config.method)
+    params = method_class.Params(**config.method_params)
+    asked = method_class.encoder_options(params)
     # In the order of the sides, in which initial weights are drawn.
-    towers = Towers({name: sides[name].encoder() for name in method_class.sides})
-    method: Method = method_class(towers, method_class.Params(**config.method_params), num_labels)
+    towers = Towers({name: _encoder(config, sides[name], asked.get(name, {})) for name in method_class.sides})
+    method: Method = method_class(towers, params, num_labels)
     if method_class.score is not Method.score and method.similarity != "pairs":
         raise TypeError(f"{method_class.__name__}.score is its own, so its similarity has to be 'pairs'")
     return method
+
+
+def _encoder(config: Config, side: Side, asked: Mapping[str, Any]) -> Encoder:
+    """An encoder of a side with what the method asks of it."""
+    if unknown := asked.keys() - inspect.signature(side.encoder).parameters:
+        raise UserError(
+            f"--method={config.method} with these options asks for the {min(unknown)} of {PICTURES}, which "
+            f"{side.kind} have not; give pictures, or other --{config.method} options."
+        )
+    return side.encoder(**asked)
 
 
 def stages_of(config: Config) -> list[Stage]:

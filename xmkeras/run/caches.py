@@ -7,15 +7,16 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from xmkeras.config import Config
 from xmkeras.data.passes import one_pass
-from xmkeras.data.readers import Items, Reader, TokenVectors, Vectors
+from xmkeras.data.readers import Items, Reader, Several, TokenVectors, Vectors
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.method import Method
@@ -68,22 +69,34 @@ def readers_of(
 
 
 def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: Encoder, config: Config) -> Reader:
-    """A reader of what `front` makes of each item: one vector, one of each view, or many beside a mask."""
-    entries = front.parts[-1].gives
+    """A reader of what `front` makes of each item: arrays of one shape, of each view, or many vectors beside a mask."""
+    last = front.parts[-1]
+    entries = last.gives
     digest = hashlib.sha256(repr((views.reader.stamp(), config.train.precision)).encode())
     for part in front.parts:
         for variable in part.model.weights:
             digest.update(np.asarray(variable).tobytes())
-    ragged = len(entries) > 1
-    path = folder / f"{side}-{digest.hexdigest()[:32]}{'' if ragged else '.npy'}"
-    if not path.exists():
+    stem = f"{side}-{digest.hexdigest()[:32]}"
+    # A mask says which vectors of an item are there: their numbers differ.
+    ragged = any(keras.backend.standardize_dtype(output.dtype) == "bool" for output in last.model.outputs)
+    paths = [folder / stem] if ragged else [folder / f"{stem}{_suffix(side, name)}.npy" for name in entries]
+    if not all(path.exists() for path in paths):
         logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
         blocks = _blocks(front, views, items, entries, ragged)
-        with _explained(path):
-            _write_ragged(path, blocks) if ragged else _write(path, len(items), blocks)
+        with _explained(paths[0]):
+            _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks)
     if ragged:
-        return _read_ragged(path, entries, items)
-    return Vectors(entries[0], np.load(path, mmap_mode="r"), items, views.number, config.train.seed)
+        return _read_ragged(paths[0], entries, items)
+    arrays = [
+        Vectors(name, np.load(path, mmap_mode="r"), items, views.number, config.train.seed)
+        for name, path in zip(entries, paths, strict=True)
+    ]
+    return arrays[0] if len(arrays) == 1 else Several(tuple(arrays))
+
+
+def _suffix(side: str, entry: str) -> str:
+    """What tells the file of an entry from others of one front; the pooled features have none."""
+    return "" if entry == f"{side}_features" else f"-{entry.replace('/', '-')}"
 
 
 def _blocks(
@@ -103,30 +116,36 @@ def _blocks(
         if not views.number:
             yield numbers, [value.numpy() for value in encode(batch)]
             continue
-        seen = [encode({name: value[:, view] for name, value in batch.items()})[0] for view in range(views.number)]
-        yield numbers, [np.stack(seen, axis=1)]
+        seen = [encode({name: value[:, view] for name, value in batch.items()}) for view in range(views.number)]
+        yield numbers, [np.stack(of_entry, axis=1) for of_entry in zip(*seen, strict=True)]
 
 
-def _write(path: pathlib.Path, count: int, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:
-    """One array (count, ...) of float32; items that never come stay NaN.
+def _write(
+    paths: Sequence[pathlib.Path], count: int, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]
+) -> None:
+    """An array (count, ...) of float32 for each entry; items that never come stay NaN.
 
-    Several runs and processes may share the folder: the file appears whole, or not at all.
+    Several runs and processes may share the folder: a file appears whole, or not at all.
     """
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = [path.with_name(f".{os.getpid()}.{path.name}") for path in paths]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
     try:
-        array: np.memmap | None = None
-        for numbers, (values,) in blocks:
-            if array is None:
-                array = np.lib.format.open_memmap(partial, "w+", np.float32, (count, *values.shape[1:]))
-                array[:] = np.nan
-            array[numbers] = values
-        if array is None:
+        arrays: list[np.memmap] = []
+        for numbers, values in blocks:
+            if not arrays:
+                for path, value in zip(partial, values, strict=True):
+                    arrays.append(np.lib.format.open_memmap(path, "w+", np.float32, (count, *value.shape[1:])))
+                    arrays[-1][:] = np.nan
+            for array, value in zip(arrays, values, strict=True):
+                array[numbers] = value
+        if not arrays:
             raise UserError("None of the training images can be read; check them with tools.verify_data.")
-        array.flush()
-        partial.replace(path)
+        for array, path, whole in zip(arrays, partial, paths, strict=True):
+            array.flush()
+            path.replace(whole)
     finally:
-        partial.unlink(missing_ok=True)
+        for path in partial:
+            path.unlink(missing_ok=True)
 
 
 def _write_ragged(path: pathlib.Path, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:

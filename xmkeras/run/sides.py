@@ -51,7 +51,7 @@ class Side:
     Attributes:
         kind: of the input, one of `KINDS`.
         kept: what has to be known to make the side again, as JSON.
-        encoder: makes an encoder, to be called inside the strategy's scope.
+        encoder: makes an encoder, to be called inside the strategy's scope; takes what a method may ask of it by name.
         reader: makes the reader of a table, varied by augmentation for training.
         request: makes what a served model takes, with the tokenizer that `--export_tokenizer` names.
         views: the reader that a frozen front reads for training: of several views of each input, where they vary.
@@ -60,7 +60,7 @@ class Side:
 
     kind: str
     kept: Kept
-    encoder: Callable[[], Encoder]
+    encoder: Callable[..., Encoder]
     reader: Callable[[RowTable, bool], Reader]
     request: Callable[[str], inputs.Input]
     views: Callable[[RowTable], Views] | None = None

@@ -109,9 +109,15 @@ def gather(values: dict[str, Any]) -> dict[str, Any]:
 
 def _gather(context: Any, value: Any) -> tf.Tensor:
     if value.dtype != tf.bool:
-        return context.all_gather(value, axis=0)
+        return _dense_gradient(context.all_gather(value, axis=0))
     # Masks travel as numbers: all_gather knows no bool.
     return tf.cast(context.all_gather(tf.cast(value, tf.int32), axis=0), tf.bool)
+
+
+@tf.custom_gradient
+def _dense_gradient(value: tf.Tensor) -> Any:
+    """`value`; rows that a loss looks up leave a sparse gradient, which all_gather does not take."""
+    return tf.identity(value), tf.convert_to_tensor
 
 
 def run_if(condition: tf.Tensor, update: Callable[[Any], None], values: Any) -> None:

@@ -102,3 +102,21 @@ def test_only_what_is_missing_is_asked_for(folder, options, gone, kept):
         load(options)
     assert gone.rpartition("/")[2] in str(caught.value)
     assert kept not in str(caught.value)
+
+
+def test_without_captions_the_first_hundred_classes_are_trained(folder, tmp_path):
+    listing = folder / "CUB_200_2011/images.txt"
+    (folder / "CUB_200_2011/images/005.Crested_Auklet").rename(folder / "CUB_200_2011/images/101.White_Pelican")
+    listing.write_text(listing.read_text().replace("005.Crested_Auklet", "101.White_Pelican"))
+    (folder / "cvpr2016_cub").rename(folder / "moved")
+    table = load(SourceOptions(data_dir=str(tmp_path), captions=False, validation_share=0.25))
+    assert (len(table), set(table.captions)) == (15, {()})
+    assert {split: len(table.split(split)) for split in table.split_names} == {"train": 9, "validation": 3, "test": 3}
+    test = table.split("test")
+    assert {test.label_names[label] for label in test.labels} == {"101.White_Pelican"}
+
+
+def test_a_class_without_number_is_named(folder, tmp_path):
+    (folder / "CUB_200_2011/images.txt").write_text("1 Pelican/a.jpg\n")
+    with pytest.raises(UserError, match=r"the class 'Pelican'; expected NUMBER\.NAME"):
+        load(SourceOptions(data_dir=str(tmp_path), captions=False))

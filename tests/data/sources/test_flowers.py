@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
+import numpy as np
 import pytest
+import scipy.io
 import tensorflow_datasets as tfds
 
 from tests.data.flowers_layout import write_flowers
+from tests.data.published_layouts import write_picture
 from xmkeras.data.sources import SourceOptions
 from xmkeras.data.sources.flowers import download, load
 from xmkeras.errors import UserError
@@ -102,6 +106,52 @@ def test_only_what_is_missing_is_asked_for(folder, options, gone, kept):
         load(options)
     assert gone in str(caught.value)
     assert kept not in str(caught.value)
+
+
+@pytest.fixture
+def alone(tmp_path) -> SourceOptions:
+    """Three images each of classes 1 to 10, 51, 52 and 102, in the published layout without Reed's captions."""
+    folder = tmp_path / "oxford_flowers"
+    labels = np.repeat([*range(1, 11), 51, 52, 102], 3)
+    for number in range(1, len(labels) + 1):
+        write_picture(folder / "jpg" / f"image_{number:05d}.jpg", number)
+    scipy.io.savemat(folder / "imagelabels.mat", {"labels": labels[None].astype(np.uint8)})
+    return SourceOptions(data_dir=str(tmp_path), captions=False, validation_share=0.2)
+
+
+def test_without_captions_half_of_the_classes_are_never_trained(alone):
+    table = load(alone)
+    assert (len(table), table.label_kind, set(table.captions)) == (39, "class", {()})
+    of_split = {name: {table.label_names[label] for label in table.split(name).labels} for name in table.split_names}
+    assert of_split["test"] == {"class_00052", "class_00102"}
+    assert of_split["validation"]
+    assert "class_00051" in of_split["train"] | of_split["validation"]
+    assert not of_split["train"] & of_split["validation"]
+    assert table.image_ids[38] == "image_00039"
+    whole = load(dataclasses.replace(alone, validation_share=0.0))
+    assert whole.split_names == ["train", "test"]
+
+
+def test_without_captions_the_labels_are_asked_for_and_the_captions_are_not(alone, tmp_path):
+    (tmp_path / "oxford_flowers" / "imagelabels.mat").unlink()
+    with pytest.raises(UserError, match=r"put the labels imagelabels\.mat \(from https://.*oxford_flowers") as caught:
+        load(alone)
+    assert "text_c10" not in str(caught.value)
+
+
+def test_a_label_that_no_flower_has_is_named(alone, tmp_path):
+    path = tmp_path / "oxford_flowers" / "imagelabels.mat"
+    scipy.io.savemat(path, {"labels": np.array([[1, 103]], np.uint8)})
+    with pytest.raises(UserError, match="label 103 of image 2; expected 1 to 102"):
+        load(alone)
+
+
+def test_the_real_flowers_are_split_as_in_the_paper(shared):
+    table = load(SourceOptions(data_dir=str(shared / "data"), captions=False))
+    counts = {name: len(table.split(name)) for name in table.split_names}
+    assert (counts["train"] + counts["validation"], counts["test"]) == (3493, 4696)
+    assert len(set(table.split("validation").labels)) == 5
+    assert table.split("train").num_labels == 46
 
 
 class PreparedBuilder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):

@@ -25,6 +25,7 @@ def options(tmp_path) -> SourceOptions:
 
 def test_the_sources_are_the_files_of_the_folder():
     assert source_names() == [
+        "cars196",
         "coco",
         "cub",
         "cuhk_pedes",
@@ -33,6 +34,7 @@ def test_the_sources_are_the_files_of_the_folder():
         "flickr8k",
         "flowers",
         "nus_wide_10k",
+        "online_products",
         "openmoji",
         "pascal_sentence",
         "table",
@@ -41,7 +43,7 @@ def test_the_sources_are_the_files_of_the_folder():
 
 
 def test_an_unknown_source_lists_the_choices():
-    with pytest.raises(UserError, match=r"Unknown source 'cars'; choose one of coco, cub, .*, wikipedia"):
+    with pytest.raises(UserError, match=r"Unknown source 'cars'; choose one of cars196, coco, cub, .*, wikipedia"):
         load_source("cars", SourceOptions())
 
 

@@ -263,3 +263,26 @@ def test_persons_of_a_published_annotation_file(shared):
     table = load(SourceOptions(table=path, columns={"label": "id"}, check_images=False))
     assert (len(table), table.num_labels, table.label_kind) == (3078, 1000, "identity")
     assert sum(map(len, table.captions)) <= 6158
+
+
+CLASSES = "image,label,split\n" + "".join(
+    f"{number}.png,{label},train\n" for number, label in enumerate(["10", "9", "2", "10", "1"])
+)
+
+
+def test_classes_are_split_in_halves_in_order_of_their_name_on_request(folder):
+    options = {"captions": False, "check_images": False, "split_rule": "classes"}
+    table = load_text(folder, CLASSES, **options, validation_share=0.5)
+    of_split = {name: {table.label_names[label] for label in table.split(name).labels} for name in table.split_names}
+    assert of_split["test"] == {"9", "10"}
+    assert of_split["train"] | of_split["validation"] == {"1", "2"}
+    assert load_text(folder, CLASSES, **options, validation_share=0.0).split_names == ["train", "test"]
+    names = CLASSES.replace("10", "violet").replace("9", "rose")
+    assert load_text(folder, names, **options, validation_share=0.0).split_names == ["train", "test"]
+
+
+def test_a_split_of_classes_needs_them(folder):
+    with pytest.raises(UserError, match="--split_rule=classes needs a label column"):
+        load_text(folder, "image\na.png\n", captions=False, split_rule="classes")
+    with pytest.raises(UserError, match="--split_rule=halves is not known for a table"):
+        load_text(folder, CLASSES, captions=False, check_images=False, split_rule="halves")

@@ -1,4 +1,4 @@
-"""CUB-200-2011, 200 species of birds, with Reed's ten captions an image, in the layout in which both were published."""
+"""CUB-200-2011, 200 species of birds, as published, with Reed's ten captions an image or without captions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xmkeras.data import reed_captions
 from xmkeras.data.published import incomplete
 from xmkeras.data.rows import Row, RowTable
+from xmkeras.data.splits import unseen_splits
 from xmkeras.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
 
 IMAGES_PAGE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
 _VALIDATION_SHARE = 50 / 150  # where only the list of training and validation classes together is there
+_TRAINED = 100  # classes, of those that rank classes never seen in training
 
 
 def load(options: SourceOptions) -> RowTable:
-    """One row an image with its captions, labelled by class; splits have different classes (100/50/50).
+    """One row an image, labelled by class; splits have different classes.
 
-    Under `data_dir/cub` it expects `CUB_200_2011/images/CLASS/IMAGE.jpg` with the list `CUB_200_2011/images.txt`
-    and, there or in `cvpr2016_cub`, Reed's `text_c10/CLASS/IMAGE.txt` with a caption a line and the lists
-    `trainclasses.txt`, `valclasses.txt`, `testclasses.txt`; `trainvalclasses.txt` stands for the first two.
+    Under `data_dir/cub` it expects `CUB_200_2011/images/CLASS/IMAGE.jpg` with the list `CUB_200_2011/images.txt`.
+    With captions (100/50/50 classes) also, there or in `cvpr2016_cub`, Reed's `text_c10/CLASS/IMAGE.txt` with a
+    caption a line and the lists `trainclasses.txt`, `valclasses.txt`, `testclasses.txt`; `trainvalclasses.txt` stands
+    for the first two. Without captions classes 1 to 100, of which the validation share is held out, and 101 to 200.
 
     Raises:
         UserError: something is missing; the message says what, where from, and where it goes.
@@ -32,14 +35,34 @@ def load(options: SourceOptions) -> RowTable:
     images = options.image_root or os.path.join(folder, "CUB_200_2011", "images")
     listing = os.path.join(os.path.dirname(os.path.abspath(images)), "images.txt")
     captions = reed_captions.captions_folder(folder, "cvpr2016_cub")
-    missing = reed_captions.missing_captions(captions, "*/*.txt")
+    missing = reed_captions.missing_captions(captions, "*/*.txt") if options.captions else []
     if not os.path.isfile(listing) or (options.check_images and not os.path.isdir(images)):
         files = "CUB_200_2011/images and CUB_200_2011/images.txt"
         missing.insert(0, f"the images {files} (CUB_200_2011.tgz from {IMAGES_PAGE})")
     if missing:
         raise incomplete("cub", missing, folder)
     rows = _rows(images, listing, captions)
-    return RowTable.from_rows("cub", rows, label_kind="class", check_images=options.check_images)
+    if not options.captions:
+        rows = _rows_alone(images, listing, options.validation_share)
+    return RowTable.from_rows(
+        "cub", rows, label_kind="class", check_images=options.check_images, captions=options.captions
+    )
+
+
+def _rows_alone(images: str, listing: str, validation_share: float) -> Iterator[Row]:
+    listed = list(_listed(listing))
+    names = sorted({class_name for class_name, _ in listed})
+    trained = [name for name in names if _number(name, listing) <= _TRAINED]
+    splits = unseen_splits(trained, set(names) - set(trained), validation_share)
+    for name, file_name in listed:
+        yield Row(os.path.join(images, name, file_name), (), name, os.path.splitext(file_name)[0], splits[name])
+
+
+def _number(class_name: str, listing: str) -> int:
+    number = class_name.partition(".")[0]
+    if not number.isdigit():
+        raise UserError(f"{listing} has the class {class_name!r}; expected NUMBER.NAME.")
+    return int(number)
 
 
 def _rows(images: str, listing: str, captions: str) -> Iterator[Row]:

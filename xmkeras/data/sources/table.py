@@ -16,7 +16,7 @@ from xmkeras.data import roles
 from xmkeras.data.array_files import read_matrix, split_reference
 from xmkeras.data.records import Record, read_records
 from xmkeras.data.rows import LabelKind, Row, RowTable
-from xmkeras.data.splits import hash_split, split_name
+from xmkeras.data.splits import hash_split, split_name, unseen_splits
 from xmkeras.data.vector_table import by_image
 from xmkeras.errors import UserError
 
@@ -67,7 +67,9 @@ def load(options: SourceOptions) -> RowTable:
 
     Columns are found by their usual names unless `options.columns` names them. Without a label column every image
     is its own label. Without a split column, or where it is empty throughout, rows are split by a hash of the
-    seed and the image id, or of the seed and the label with `identity_disjoint`. `options.image_features`, FILE or
+    seed and the image id, or of the seed and the label with `identity_disjoint`. With the split rule "classes", which
+    takes the place of a split column, the first half of the classes in order of name is trained, less the validation
+    share of them, and the second half tested. `options.image_features`, FILE or
     FILE:ARRAY, brings vectors in place of the image files, one a record or one a distinct image; the images may then
     be named by the id column alone.
 
@@ -207,11 +209,27 @@ def _label_kind(columns: Columns, options: SourceOptions) -> LabelKind:
     return "identity" if label[0].lower() in _IDENTITY else "class"
 
 
+def _splits_of_classes(entries: list[_Entry], kind: LabelKind, options: SourceOptions) -> dict[str, str]:
+    """The split of each label by the split rule; {} where none was given."""
+    if not options.split_rule:
+        return {}
+    if options.split_rule != "classes":
+        raise UserError(f"--split_rule={options.split_rule} is not known for a table; give classes, or nothing.")
+    if kind == "image":
+        raise UserError(
+            f"--split_rule=classes needs a label column in {options.table}: name it with --columns=label=NAME."
+        )
+    names = sorted({entry.label for entry in entries}, key=lambda name: (len(name) if name.isdigit() else 0, name))
+    half = -(-len(names) // 2)
+    return unseen_splits(names[:half], names[half:], options.validation_share)
+
+
 def _rows(entries: list[_Entry], kind: LabelKind, options: SourceOptions) -> Iterator[Row]:
+    of_classes = _splits_of_classes(entries, kind, options)
     made = not any(entry.split for entry in entries)
     for entry in entries:
-        split = entry.split
-        if made:
+        split = of_classes.get(entry.label, entry.split)
+        if made and not of_classes:
             key = entry.label if options.identity_disjoint else entry.image_id
             split = hash_split(f"{options.seed}:{key}", options.validation_share, options.test_share)
         captions = tuple(dict.fromkeys(entry.captions))

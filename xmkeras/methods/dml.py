@@ -1,0 +1,339 @@
+"""Deep metric learning of images alone: general discriminative features, class adversaries, losses of the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import keras
+
+from xmkeras.config import option
+from xmkeras.errors import UserError
+from xmkeras.layers import Dropout, EpochMean, GradientReversal
+from xmkeras.losses import (
+    angular_all_pairs,
+    class_adversary,
+    energy_confusion,
+    multi_similarity,
+    n_pair_angular,
+    norm_softmax,
+    proxy_anchor,
+    proxy_nca,
+    soft_triple,
+    supervised_contrastive,
+    triplet_semihard_all,
+)
+from xmkeras.losses.pairs import one_pair_a_class
+from xmkeras.losses.similarity import unit
+from xmkeras.method import Batch, Clock, Losses, Method, Outputs, Phase, Tensor
+from xmkeras.models.encoder import Towers
+from xmkeras.models.maps import ATTENTIONS, Fusion
+
+LOSS_NAMES = (
+    "triplet",
+    "angular",
+    "proxy_nca",
+    "proxy_anchor",
+    "multi_similarity",
+    "norm_softmax",
+    "soft_triple",
+    "supcon",
+)
+EXTENSIONS = ("base", "gdfl", "adversary", "energy", "soft_adv", "adapt_adv")
+ANGULAR_FORMS = ("n_pair", "all_pairs")
+_FUSED = ("gdfl", "soft_adv", "adapt_adv")
+_ADVERSARIES = {"adversary": "adaptive", "soft_adv": "soft", "adapt_adv": "adaptive"}
+_POSITIVE = (
+    "classifier_hidden",
+    "triplet_margin",
+    "proxy_scale",
+    "anchor_scale",
+    "similarity_alpha",
+    "similarity_beta",
+    "softmax_temperature",
+    "centers",
+    "center_scale",
+    "center_gamma",
+    "contrast_temperature",
+)
+_CLASSIFIER = "heads/classifier/.*"
+
+
+class Dml(Method):
+    """Zabihzadeh, general discriminative features and class adversaries for zero-shot image retrieval (paper 002).
+
+    A metric loss (`--dml.loss`) on the embeddings, and what extends it (`--dml.extension`):
+
+    - base: nothing. The embedding is made of the pooled last features.
+    - energy: and the mean squared distance between classes, minimised (equation 7).
+    - gdfl: the embedding is made of inner maps, each pooled by its attention to the last features (8 to 15).
+    - adversary: the adaptive adversary on the pooled last features ("+Adv" of Table 6).
+    - soft_adv: gdfl, with a classifier on the feature whose smoothed loss the extractor minimises too (20).
+    - adapt_adv: gdfl, with a classifier that the extractor works against while its loss is below the threshold and
+      with while it is above (23 to 25): lambda = -tanh(l_c - threshold) lambda_0, set once an epoch of the mean l_c of
+      the last one, of ln C in the first.
+
+    The classifier always minimises its own loss, with its own optimizer, on features that it does not change; it sees
+    the feature before the embedding and before dropout. (Equation 24 as printed would let it maximise its loss while
+    lambda is below 0.) Embeddings are ranked by their cosine.
+    """
+
+    sides: ClassVar[tuple[str, ...]] = ("image",)
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """The options, flags `--dml.<field>`; what the paper leaves open is said in the help.
+
+        Raises:
+            UserError: a value outside its range or choices.
+        """
+
+        loss: str = option("triplet", "Metric loss on the embeddings; the first three are the paper's.", LOSS_NAMES)
+        extension: str = option("adapt_adv", "What extends it, see the rows of the paper's tables.", EXTENSIONS)
+        maps: str = option(
+            "auto", "Layers of the image tower whose maps are attended to, with commas; auto: two of each tower."
+        )
+        attention: str = option("additive", "How a map is pooled; mean is the control without attention.", ATTENTIONS)
+        include_last: bool = option(False, "The pooled last features are part of the fused feature (open).")
+        lambda_0: float = option(0.5, "Weight of the soft, largest weight of the adaptive adversary (.1, .5 or 1).")
+        threshold: float = option(1.5, "Loss of the classifier at which the adaptive adversary turns.")
+        smoothing: float = option(0.15, "Share of the soft adversary's targets that all classes are given.")
+        classifier_hidden: int = option(512, "Hidden units of the classifier (open).")
+        classifier_dropout: float = option(0.1, "Dropout on the classifier's hidden units.")
+        energy_weight: float = option(0.13, "Weight of energy confusion (open; of its authors for cars).")
+        triplet_margin: float = option(0.01, "Margin of the semi-hard triplets, of distances of unit vectors.")
+        angle: float = option(45.0, "Angle of the angular loss, in degrees.")
+        angular_form: str = option(
+            "n_pair",
+            "N-pair plus twice the angular loss on one pair a class, embeddings as they are, as its authors; or the "
+            "angular loss of all pairs of unit vectors, as PyTorch Metric Learning.",
+            ANGULAR_FORMS,
+        )
+        proxy_scale: float = option(3.0, "Length that Proxy-NCA gives to embeddings and proxies; 1 for products.")
+        proxy_smoothing: float = option(0.1, "Share of Proxy-NCA's targets that wrong classes are given.")
+        anchor_margin: float = option(0.1, "Margin of Proxy-Anchor.")
+        anchor_scale: float = option(32.0, "Sharpness of Proxy-Anchor.")
+        similarity_alpha: float = option(2.0, "Sharpness of the positives of multi-similarity.")
+        similarity_beta: float = option(50.0, "Sharpness of the negatives of multi-similarity.")
+        similarity_base: float = option(0.5, "Cosine from which the pairs of multi-similarity count.")
+        similarity_epsilon: float = option(0.1, "Slack of the mining of multi-similarity.")
+        softmax_temperature: float = option(0.05, "Temperature of norm-softmax.")
+        centers: int = option(10, "Centers of a class in SoftTriple.")
+        center_scale: float = option(20.0, "Sharpness of SoftTriple.")
+        center_gamma: float = option(0.1, "Temperature among the centers of a class in SoftTriple.")
+        center_margin: float = option(0.01, "Margin of SoftTriple.")
+        center_tau: float = option(0.2, "Weight of the distances of a class' centers in SoftTriple.")
+        contrast_temperature: float = option(0.1, "Temperature of the supervised contrastive loss.")
+
+        def __post_init__(self) -> None:
+            choices = {
+                "loss": LOSS_NAMES,
+                "extension": EXTENSIONS,
+                "attention": ATTENTIONS,
+                "angular_form": ANGULAR_FORMS,
+            }
+            for name, known in choices.items():
+                if getattr(self, name) not in known:
+                    raise UserError(
+                        f"--dml.{name}={getattr(self, name)} is not known; choose one of {', '.join(known)}."
+                    )
+            for name in ("lambda_0", "energy_weight"):
+                if not getattr(self, name) >= 0:
+                    raise UserError(f"--dml.{name}={getattr(self, name)} has to be 0 or greater.")
+            for name in _POSITIVE:
+                if not getattr(self, name) > 0:
+                    raise UserError(f"--dml.{name}={getattr(self, name)} has to be greater than 0.")
+            for name in ("smoothing", "classifier_dropout", "proxy_smoothing"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise UserError(f"--dml.{name}={getattr(self, name)} is no share; give a number from 0 to below 1.")
+            if not 0 < self.angle < 90:
+                raise UserError(f"--dml.angle={self.angle} has to lie between 0 and 90 degrees.")
+            if not self.map_names:
+                raise UserError(f"--dml.maps={self.maps} names no map; give layers of the image tower, or auto.")
+
+        @property
+        def map_names(self) -> tuple[str, ...]:
+            """The names in `maps`."""
+            return tuple(name.strip() for name in self.maps.split(",") if name.strip())
+
+    def __init__(self, towers: Towers, params: Params, num_labels: int):
+        super().__init__(towers, params, num_labels)
+        dim = towers.embedding_dim
+        self._loss = LOSSES[params.loss]
+        if self._loss.proxies:
+            self.add_head("proxies", _proxies(self._loss.proxies(params) * num_labels), None, dim)
+        self._adversary = _ADVERSARIES.get(params.extension, "")
+        if not self._adversary:
+            return
+        features = towers.sides["image"].width("features")
+        self.add_head("classifier", _classifier(features, num_labels, params), None, features)
+        if self._adversary == "adaptive":
+            self.add_head("reversal", GradientReversal(name="reversal", dtype="float32"), None, features)
+            self.add_head("class_loss", EpochMean(math.log(num_labels), name="class_loss"))
+            self._set_lambda()
+
+    @classmethod
+    def encoder_options(cls, params: Params) -> dict[str, dict[str, Any]]:
+        """Of the image encoder its feature, which is made of maps in all extensions with GDFL."""
+        if params.extension in _FUSED:
+            return {"image": {"fusion": Fusion(params.map_names, params.attention, params.include_last)}}
+        return {"image": {"fusion": Fusion(())}} if params.extension in _ADVERSARIES else {}
+
+    def start_step(self, clock: Clock) -> None:
+        """Sets lambda at the start of an epoch; within one it stands in the checkpoint."""
+        if self._adversary == "adaptive" and clock.begins_epoch:
+            self.heads["class_loss"].roll()
+            self._set_lambda()
+
+    def _set_lambda(self) -> None:
+        params, class_loss = self.params, self.heads["class_loss"].mean
+        factor = class_adversary.adaptive_adversary_factor(
+            class_loss, threshold=params.threshold, scale=params.lambda_0
+        )
+        self.heads["reversal"].factor.assign(factor)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The classifier, if there is one, and then all else."""
+        if not self._adversary:
+            return (Phase("embedding", self.losses),)
+        return (
+            Phase("classifier", self._classify, _CLASSIFIER, detached=True),
+            Phase("embedding", self.losses, f"(?!{_CLASSIFIER}).*"),
+        )
+
+    def losses(self, outputs: Outputs, batch: Batch) -> Losses:
+        """The metric loss and what the extension adds to it; `adversary` is l_c behind the gradient reversal."""
+        x, labels, params = outputs["image"], batch["label"], self.params
+        kernel = self.heads["proxies"].kernel if self._loss.proxies else None
+        terms = {params.loss: self._loss.value(params, x, labels, kernel)}
+        if params.extension == "energy":
+            # Of the vectors that the loss sees: of unit vectors lengths alone would shrink.
+            seen = unit(x) if self._loss.of_units(params) else x
+            terms["energy"] = params.energy_weight * energy_confusion(seen, labels)
+        if self._adversary == "soft":
+            logits = self._logits(outputs["image/features"])
+            terms["adversary"] = class_adversary.soft_adversary(
+                logits, labels, smoothing=params.smoothing, weight=params.lambda_0
+            )
+        if self._adversary == "adaptive":
+            logits = self._logits(self.heads["reversal"](outputs["image/features"]))
+            terms["adversary"] = class_adversary.adaptive_adversary(logits, labels)
+        return terms
+
+    def gauges(self, outputs: Outputs, batch: Batch) -> Losses:
+        """Lambda of the adaptive adversary: above 0 the extractor works against the classifier."""
+        if self._adversary != "adaptive":
+            return {}
+        return {"adversary/lambda": keras.ops.convert_to_tensor(self.heads["reversal"].factor)}
+
+    def _classify(self, outputs: Outputs, batch: Batch) -> Losses:
+        """What the classifier minimises on features that it does not change."""
+        logits = self._logits(keras.ops.stop_gradient(outputs["image/features"]))
+        if self._adversary == "soft":
+            soft = class_adversary.soft_adversary(logits, batch["label"], smoothing=self.params.smoothing, weight=1.0)
+            return {"classifier": soft}
+        return {"classifier": self.heads["class_loss"](class_adversary.adaptive_adversary(logits, batch["label"]))}
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return self.heads["classifier"](features, training=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricLoss:
+    """A value of `--dml.loss`.
+
+    Attributes:
+        value: (params, embeddings (n, d), labels (n,), kernel (d, P) of the proxies or None) -> scalar.
+        proxies: how many proxies a class has; None where the loss has none.
+        of_units: whether it sees unit vectors.
+    """
+
+    value: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+    proxies: Callable[[Any], int] | None = None
+    of_units: Callable[[Any], bool] = lambda params: True
+
+
+def _triplet(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    return triplet_semihard_all(x, labels, margin=params.triplet_margin)
+
+
+def _angular(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    if params.angular_form == "all_pairs":
+        return angular_all_pairs(x, labels, angle=params.angle)
+    anchors, positives = (keras.ops.take(x, places, axis=0) for places in one_pair_a_class(labels))
+    return n_pair_angular(anchors, positives, angle=params.angle)
+
+
+def _proxy_nca(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    proxies = keras.ops.transpose(kernel)
+    return proxy_nca(x, labels, proxies, scale=params.proxy_scale, smoothing=params.proxy_smoothing)
+
+
+def _proxy_anchor(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    proxies = keras.ops.transpose(kernel)
+    return proxy_anchor(x, labels, proxies, margin=params.anchor_margin, scale=params.anchor_scale)
+
+
+def _multi_similarity(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    return multi_similarity(
+        x,
+        labels,
+        alpha=params.similarity_alpha,
+        beta=params.similarity_beta,
+        base=params.similarity_base,
+        epsilon=params.similarity_epsilon,
+    )
+
+
+def _norm_softmax(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    """Zhai and Wu, "Classification is a Strong Baseline for Deep Metric Learning", BMVC 2019: of unit vectors."""
+    return norm_softmax(unit(x), labels, kernel, scale=1.0 / params.softmax_temperature)
+
+
+def _soft_triple(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    centers = keras.ops.reshape(keras.ops.transpose(kernel), (-1, params.centers, kernel.shape[0]))
+    return soft_triple(
+        x,
+        labels,
+        centers,
+        scale=params.center_scale,
+        gamma=params.center_gamma,
+        margin=params.center_margin,
+        tau=params.center_tau,
+    )
+
+
+def _supcon(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+    return supervised_contrastive(x, labels, temperature=params.contrast_temperature)
+
+
+LOSSES = {
+    "triplet": MetricLoss(_triplet),
+    "angular": MetricLoss(_angular, of_units=lambda params: params.angular_form == "all_pairs"),
+    "proxy_nca": MetricLoss(_proxy_nca, proxies=lambda params: 1),
+    "proxy_anchor": MetricLoss(_proxy_anchor, proxies=lambda params: 1),
+    "multi_similarity": MetricLoss(_multi_similarity),
+    "norm_softmax": MetricLoss(_norm_softmax, proxies=lambda params: 1),
+    "soft_triple": MetricLoss(_soft_triple, proxies=lambda params: int(params.centers)),
+    "supcon": MetricLoss(_supcon),
+}
+
+
+def _proxies(number: int) -> keras.layers.Dense:
+    """Vectors of a learned kernel (d, number), drawn as in the releases of Proxy-NCA: N(0, 1)/8."""
+    drawn = keras.initializers.RandomNormal(stddev=1 / 8)
+    return keras.layers.Dense(number, use_bias=False, kernel_initializer=drawn, dtype="float32", name="proxies")
+
+
+def _classifier(features: int, classes: int, params: Dml.Params) -> keras.Model:
+    """Features (n, g) -> logits (n, C)."""
+    inputs = keras.Input((features,), name="features")
+    x = keras.layers.Dense(params.classifier_hidden, activation="relu", dtype="float32", name="hidden")(inputs)
+    x = Dropout(params.classifier_dropout, dtype="float32", name="dropout")(x) if params.classifier_dropout else x
+    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name="classifier")
+
+
+METHOD = Dml
