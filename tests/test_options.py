@@ -44,9 +44,8 @@ def values() -> Iterator[Any]:
             step = up if whole else up * 1e-3
             for value, taken in ((bound - step, False), (bound, kind in ("least", "most")), (bound + step, True)):
                 yield pytest.param(prefix, part, name, value, taken, id=f"{prefix}{name}={value}")
-        for value in () if whole else ("nan", "inf"):
+        for value in () if whole else (math.nan, math.inf):
             yield pytest.param(prefix, part, name, value, False, id=f"{prefix}{name}={value}")
-        yield pytest.param(prefix, part, name, "many", False, id=f"{prefix}{name}=many")
 
 
 def parse(prefix: str, part: type, argument: str) -> Any:
@@ -59,16 +58,30 @@ def parse(prefix: str, part: type, argument: str) -> Any:
 
 @pytest.mark.parametrize(("prefix", "part", "name", "value", "taken"), list(values()))
 def test_a_value_beside_a_bound(prefix: str, part: type, name: str, value: Any, taken: bool):
-    argument = f"--{prefix}{name}={value}"
     if taken:
-        parse(prefix, part, argument)
+        part(**{name: value})
         return
     with pytest.raises(UserError) as error:
-        parse(prefix, part, argument)
-    message = str(error.value)
-    assert f"{prefix}{name}" in message
-    assert "\n" not in message
-    assert str(value) in message
+        part(**{name: value})
+    assert str(error.value).startswith(f"--{prefix}{name}={value} has to be ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "part", "field"),
+    [pytest.param(*one, id=f"{one[0]}{one[2].name}") for one in fields() if numeric(one[2])],
+)
+def test_the_command_refuses_what_lies_outside_and_what_is_no_number(
+    prefix: str, part: type, field: dataclasses.Field[Any]
+):
+    bounds = field.metadata["bounds"]
+    outside = min(bounds.get("least", 0), bounds.get("above", 0)) - 1
+    for value in (outside, "many"):
+        with pytest.raises(UserError) as error:
+            parse(prefix, part, f"--{prefix}{field.name}={value}")
+        assert f"{prefix}{field.name}" in str(error.value)
+        assert str(value) in str(error.value)
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
