@@ -35,6 +35,9 @@ DML: dict[str, tuple[str, ...]] = {
 SLOW_DML = ("dml_energy", "dml_adapt_adv")
 
 
+LSTM = ("--lstm_units=16", "--pooling=max")
+
+
 class Case(NamedTuple):
     """A method on some kind of sides.
 
@@ -58,13 +61,14 @@ _TOYS = "--method=toy_"  # modules that `tests.toys` installs beside the methods
 # What depends on the sides; a BERT of random weights has more to learn than word vectors, and DAML has an adversary.
 CASES: dict[str, Case] = {
     **{name: Case(flags, steps=240 if name == "daml" else 120) for name, flags in METHODS.items()},
+    **{name: Case((*METHODS[name], *LSTM)) for name in ("cmpm_cmpc", "timam")},
     "timam_bert": Case(("--method=timam", "--text_tower=bert", "--bert_dropout=0"), steps=240),
     **{name: Case((*DML[name], *_BY_CLASS), "colours", 120, ("R@1",)) for name in SLOW_DML},
     "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),
     "pair_score": Case((f"{_TOYS}pair_score",), "vectors", 120),
 }
 
-# Towers small enough that a case takes seconds; widths and sizes only, nothing that changes how a method works.
+# Towers small enough that a case takes seconds. An LSTM takes as long to trace as all the rest: two cases have one.
 SMALL = (
     "--image_tower=mobilenet",
     "--image_width=0.25",
@@ -72,13 +76,14 @@ SMALL = (
     "--image_size=32",
     "--embedding_dim=16",
     "--word_dim=16",
-    "--lstm_units=16",
+    "--lstm_units=0",
+    "--pooling=mean",
     "--min_count=1",
 )
 
 # The same where there are no words to be counted, or no text at all.
 SMALL_BERT = tuple(flag for flag in SMALL if not flag.startswith(("--word_dim", "--min_count")))
-SMALL_IMAGES = tuple(flag for flag in SMALL_BERT if not flag.startswith("--lstm"))
+SMALL_IMAGES = tuple(flag for flag in SMALL_BERT if not flag.startswith(("--lstm", "--pooling")))
 
 _COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 _SHAPES = ("circle", "square")

@@ -72,9 +72,10 @@ TOWERS = {
     "mobilenet": deep_towers,
 }
 CASES = {"plain": (5, 0.1), "norm": (1, 0.1), "mobilenet": (1, 1e-4)}  # towers: steps and rate
-# A method sees embeddings, whatever made them: on the deep towers, which take longest, one stands for all.
-DEEP = "cmpm_cmpc"
-PAIRS = [(name, towers) for towers in CASES for name in METHODS if towers != "mobilenet" or name == DEEP]
+# A method sees embeddings, whatever made them: of batch norm one phase and two, of the deep towers one stands for all.
+NORM, DEEP = ("cmpm_cmpc", "timam"), ("cmpm_cmpc",)
+PAIRS = [(name, "plain") for name in METHODS]
+PAIRS += [*((name, "norm") for name in NORM), *((name, "mobilenet") for name in DEEP)]
 PAIRS += [*((name, "plain") for name in DML), ("pair_score", "plain")]
 
 

@@ -45,7 +45,7 @@ def test_feature_cache_trains_like_the_frozen_backbone_itself(tmp_path: pathlib.
     table = write_pairs(tmp_path / "pairs", 16, splits=("train", "validation"))
     for name, more in (("cached", ()), ("computed", ("--nofeature_cache",))):
         run = RunDirectory(tmp_path / name)
-        argv = [*SMALL, *frozen, "--source=table", f"--table={table}", "--lstm_units=0", "--pooling=mean", *more]
+        argv = [*SMALL, *frozen, "--source=table", f"--table={table}", *more]
         jobs.train(run.named_in(flags.parse(argv).config), run)
     assert len(list((tmp_path / "cached" / "features").glob("image-*.npy"))) == 2
     assert not (tmp_path / "computed" / "features").exists()
@@ -60,10 +60,9 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("bert")
     table = write_pairs(folder / "pairs", 16, splits=("train", "validation", "test"))
     return [
-        *SMALL_BERT, "--lstm_units=0", "--pooling=mean", "--text_tower=bert",
-        f"--bert={write_hugging_face(folder / 'bert')}", "--source=table", f"--table={table}", "--labels=image",
-        "--batch_size=8", "--learning_rate=3e-3", "--bert_dropout=0.3", "--dropout=0.2", "--eval_every=3",
-        "--devices=cpu",
+        *SMALL_BERT, "--text_tower=bert", f"--bert={write_hugging_face(folder / 'bert')}", "--source=table",
+        f"--table={table}", "--labels=image", "--batch_size=8", "--learning_rate=3e-3", "--bert_dropout=0.3",
+        "--dropout=0.2", "--eval_every=3", "--devices=cpu",
     ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def expected(run: RunDirectory) -> dict[str, np.ndarray]:
 @pytest.mark.usefixtures("plain_tower")
 def test_evaluates_as_before(run: RunDirectory):
     before = expected(run)
-    measured, _ = jobs.evaluate(run.config(), run)
+    measured = jobs.measure(run.config(), run, "test")[0]
     np.testing.assert_allclose(measured.images.vectors, before["images"], atol=1e-5)
     assert measured.texts is not None
     np.testing.assert_allclose(measured.texts.vectors, before["texts"], atol=1e-5)
