@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests.models.plain import plain_backbone
+from xmkeras.config import fields
 from xmkeras.errors import UserError
 from xmkeras.models.batch_norm import with_folded_batch_norm
-from xmkeras.models.image import DEFAULT_MAPS, batch_norms, feature_maps, image_backbone, set_synchronized
+from xmkeras.models.image import BACKBONES, DEFAULT_MAPS, batch_norms, feature_maps, image_backbone, set_synchronized
 
 SMALL = {"image_size": (32, 32), "width": 0.25}
 
@@ -94,6 +95,10 @@ def test_a_file_of_pytorch_is_for_the_towers_that_take_it(tmp_path):
     path.write_bytes(b"no weights")
     with pytest.raises(UserError, match=r"weights\.pth is a file of PyTorch, and mobilenet takes those of Keras"):
         image_backbone("mobilenet", **SMALL, weights=str(path))
+
+
+def test_the_flag_offers_every_tower():
+    assert fields()["image_tower"].metadata["choices"] == BACKBONES
 
 
 @pytest.fixture(scope="module", params=["mobilenet", "resnet50", "efficientnet_lite0"])

@@ -14,7 +14,7 @@ except ImportError as error:
 
 tensors = {name: torch.tensor(array) for name, array in np.load("inputs.npz").items()}
 tensors |= {f"{name} permuted": value.permute(tuple(range(value.ndim)[::-1])) for name, value in tensors.items()}
-tensors |= {f"{name} part": value[1:, ..., 1] for name, value in tensors.items() if value.ndim > 1}
+tensors |= {f"{name} part": value[1:, ..., -2:] for name, value in tensors.items() if value.ndim > 1}
 model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
 tensors |= model.to(memory_format=torch.channels_last).state_dict()
 for name, zipped in (("zip", True), ("legacy", False)):
