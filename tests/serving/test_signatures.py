@@ -152,7 +152,7 @@ def test_without_a_gallery_nothing_is_searched(exported):
 
 
 def ops_of(function) -> set[str]:
-    graph = function.get_concrete_function().graph.as_graph_def()
+    graph = function.graph.as_graph_def()
     nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
     return {node.op for node in nodes}
 

@@ -33,6 +33,11 @@ def decode(data: tf.Tensor, *, max_pixels: int = MAX_PIXELS, window: tf.Tensor |
     Returns:
         uint8 (height, width, 3).
     """
+    # Eagerly for itself: a traced function would bury a fault's message in that of its graph.
+    return (_decode if tf.executing_eagerly() else _traced)(data, max_pixels, window)
+
+
+def _decode(data: tf.Tensor, max_pixels: int, window: tf.Tensor | None) -> tf.Tensor:
     head = headers.header(data)
     kind = headers.image_format(head)
     image = tf.cond(
@@ -48,6 +53,10 @@ def decode(data: tf.Tensor, *, max_pixels: int = MAX_PIXELS, window: tf.Tensor |
         ),
     )
     return tf.ensure_shape(image, (None, None, 3))
+
+
+# Some hundred ops, traced once a process instead of once for each pipeline and signature.
+_traced = tf.function(_decode, autograph=False)
 
 
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})

@@ -6,13 +6,13 @@ import dataclasses
 
 import keras
 
-from xmkeras.config import option
 from xmkeras.errors import UserError
 from xmkeras.layers import UnitColumnDense
 from xmkeras.losses import classification
 from xmkeras.losses.cmpm import DIVERGENCES, cmpm_terms
 from xmkeras.method import Batch, Losses, Method, Outputs, Tensor
 from xmkeras.models.encoder import Towers
+from xmkeras.options import Options, option
 
 CLASSIFIERS = ("none", "softmax", "norm_softmax", "projection_softmax", "cmpc")
 
@@ -28,7 +28,7 @@ class Cmpm(Method):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(Options, prefix="cmpm."):
         """The options of CMPM and CMPC, flags `--cmpm.<field>`.
 
         Raises:
@@ -39,25 +39,14 @@ class Cmpm(Method):
             True, "Train with CMPM; switch it off for the classifier-only rows of Table 6."
         )
         divergence: str = option("pq", "KL(p||q), as published, or the KL(q||p) ablation.", DIVERGENCES)
-        epsilon: float = option(1e-8, "Added to q in the logarithm: how much an unmatched pair costs.")
-        matching_weight: float = option(1.0, "Factor of both CMPM terms.")
+        epsilon: float = option(1e-8, "Added to q in the logarithm: how much an unmatched pair costs.", above=0)
+        matching_weight: float = option(1.0, "Factor of both CMPM terms.", least=0)
         classifier: str = option("none", "Classification loss beside CMPM; cmpc is the paper's.", CLASSIFIERS)
-        classifier_weight: float = option(1.0, "Factor of the classification loss.")
-        scale: float = option(1.0, "Length of the class weights in norm_softmax and cmpc.")
+        classifier_weight: float = option(1.0, "Factor of the classification loss.", least=0)
+        scale: float = option(1.0, "Length of the class weights in norm_softmax and cmpc.", above=0)
 
         def __post_init__(self) -> None:
-            for name, choices in (("divergence", DIVERGENCES), ("classifier", CLASSIFIERS)):
-                value = getattr(self, name)
-                if value not in choices:
-                    raise UserError(
-                        f"--cmpm.{name}={value} is not known; choose one of {', '.join(choices)}."
-                    )
-            for name in ("epsilon", "scale"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"--cmpm.{name}={getattr(self, name)} has to be greater than 0.")
-            for name in ("matching_weight", "classifier_weight"):
-                if not getattr(self, name) >= 0:
-                    raise UserError(f"--cmpm.{name}={getattr(self, name)} has to be 0 or greater.")
+            super().__post_init__()
             if not self.matching and self.classifier == "none":
                 raise UserError(
                     "--cmpm.matching=false with --cmpm.classifier=none leaves no loss; choose a classifier."

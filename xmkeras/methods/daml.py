@@ -6,13 +6,13 @@ import dataclasses
 
 import keras
 
-from xmkeras.config import option
 from xmkeras.errors import UserError
 from xmkeras.layers import GradientReversal
 from xmkeras.losses import correlation, modality
 from xmkeras.method import Batch, Clock, Losses, Method, Outputs, Phase, Similarity, Tensor
 from xmkeras.models.encoder import Towers
 from xmkeras.models.posteriors import posterior_towers
+from xmkeras.options import Options, option
 
 SCHEDULES = ("dann", "constant")
 DISTANCES = ("euclidean", "cosine")
@@ -32,21 +32,21 @@ class Daml(Method):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(Options, prefix="daml."):
         """The options of DAML, flags `--daml.<field>`; what the paper leaves open is said in the help.
 
         Raises:
             UserError: a value outside its range, or no term left.
         """
 
-        alpha: float = option(0.01, "Weight of L_dis, the cross-entropy of the shared label head.")
-        beta: float = option(0.1, "Weight of L_cor, the coupled correlation of all pairs of the batch.")
-        sigma: float = option(1.0, "Weight of the adversary L_adv; 0 trains without it (DCML).")
+        alpha: float = option(0.01, "Weight of L_dis, the cross-entropy of the shared label head.", least=0)
+        beta: float = option(0.1, "Weight of L_cor, the coupled correlation of all pairs of the batch.", least=0)
+        sigma: float = option(1.0, "Weight of the adversary L_adv; 0 trains without it (DCML).", least=0)
         schedule: str = option("dann", "Factor lambda over the run: 2/(1+exp(-10p))-1, or constant (open).", SCHEDULES)
-        factor: float = option(1.0, "The lambda of a constant schedule, and what dann rises to.")
-        head_every: int = option(5, "Steps of the projectors for one of the modality head (k, open).")
-        xi: float = option(3.0, "Threshold of squared distances in L_cor, more than 1 (open).")
-        rho: float = option(10.0, "Sharpness of the generalised logistic in L_cor (open).")
+        factor: float = option(1.0, "The lambda of a constant schedule, and what dann rises to.", least=0)
+        head_every: int = option(5, "Steps of the projectors for one of the modality head (k, open).", least=1)
+        xi: float = option(3.0, "Threshold of squared distances in L_cor, more than 1 (open).", above=1)
+        rho: float = option(10.0, "Sharpness of the generalised logistic in L_cor (open).", above=0)
         pair_term: str = option("norms", "How L_cor draws each pair together.", correlation.PAIR_TERMS)
         modality_hidden: str = option("100,50", "Hidden layers of the modality head.")
         distance: str = option("euclidean", "By what embeddings are ranked (open).", DISTANCES)
@@ -58,22 +58,11 @@ class Daml(Method):
         )
 
         def __post_init__(self) -> None:
-            for name in ("alpha", "beta", "sigma", "factor"):
-                if not getattr(self, name) >= 0:
-                    raise UserError(f"--daml.{name}={getattr(self, name)} has to be 0 or greater.")
+            super().__post_init__()
             if not (self.alpha or self.beta):
                 raise UserError("--daml.alpha=0 with --daml.beta=0 leaves nothing to learn; give one of them a weight.")
-            if self.head_every < 1:
-                raise UserError(f"--daml.head_every={self.head_every} has to be 1 or greater.")
-            if not self.xi > 1 or not self.rho > 0:
-                raise UserError(f"--daml.xi={self.xi} has to exceed 1, and --daml.rho={self.rho} to exceed 0.")
             if self.ranking == "posterior" and not self.alpha:
                 raise UserError("--daml.ranking=posterior needs the label head, which --daml.alpha=0 leaves out.")
-            for name, choices in (("schedule", SCHEDULES), ("distance", DISTANCES), ("ranking", RANKINGS)):
-                if getattr(self, name) not in choices:
-                    raise UserError(
-                        f"--daml.{name}={getattr(self, name)} is not known; choose one of {', '.join(choices)}."
-                    )
             _layer_sizes(self.modality_hidden)
 
     def __init__(self, towers: Towers, params: Params, num_labels: int):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import keras
 
-from xmkeras.config import option
 from xmkeras.errors import UserError
 from xmkeras.layers import Dropout, EmbeddingQueue, EpochMean, GradientReversal
 from xmkeras.losses import (
@@ -30,6 +29,7 @@ from xmkeras.losses.similarity import unit
 from xmkeras.method import Batch, Clock, Losses, Method, Outputs, Phase, Tensor
 from xmkeras.models.encoder import Towers
 from xmkeras.models.maps import ATTENTIONS, Fusion
+from xmkeras.options import Options, option
 
 LOSS_NAMES = (
     "triplet",
@@ -45,19 +45,6 @@ EXTENSIONS = ("base", "gdfl", "adversary", "energy", "soft_adv", "adapt_adv")
 ANGULAR_FORMS = ("n_pair", "all_pairs")
 _FUSED = ("gdfl", "soft_adv", "adapt_adv")
 _ADVERSARIES = {"adversary": "adaptive", "soft_adv": "soft", "adapt_adv": "adaptive"}
-_POSITIVE = (
-    "classifier_hidden",
-    "triplet_margin",
-    "proxy_scale",
-    "anchor_scale",
-    "similarity_alpha",
-    "similarity_beta",
-    "softmax_temperature",
-    "centers",
-    "center_scale",
-    "center_gamma",
-    "contrast_temperature",
-)
 _CLASSIFIER = "heads/classifier/.*"
 
 
@@ -83,7 +70,7 @@ class Dml(Method):
     sides: ClassVar[tuple[str, ...]] = ("image",)
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(Options, prefix="dml."):
         """The options, flags `--dml.<field>`; what the paper leaves open is said in the help.
 
         Raises:
@@ -97,63 +84,50 @@ class Dml(Method):
         )
         attention: str = option("additive", "How a map is pooled; mean is the control without attention.", ATTENTIONS)
         include_last: bool = option(False, "The pooled last features are part of the fused feature (open).")
-        lambda_0: float = option(0.5, "Weight of the soft, largest weight of the adaptive adversary (.1, .5 or 1).")
-        threshold: float = option(1.5, "Loss of the classifier at which the adaptive adversary turns.")
-        smoothing: float = option(0.15, "Share of the soft adversary's targets that all classes are given.")
-        classifier_hidden: int = option(512, "Hidden units of the classifier (open).")
-        classifier_dropout: float = option(0.1, "Dropout on the classifier's hidden units.")
-        memory: int = option(
-            0, "Embeddings of former batches that are further references of a loss that takes any; 0: none."
+        lambda_0: float = option(
+            0.5, "Weight of the soft, largest weight of the adaptive adversary (.1, .5 or 1).", least=0
         )
-        memory_weight: float = option(1.0, "Weight of the loss against these; it begins when all are there.")
-        energy_weight: float = option(0.13, "Weight of energy confusion (open; of its authors for cars).")
-        triplet_margin: float = option(0.01, "Margin of the semi-hard triplets, of distances of unit vectors.")
-        angle: float = option(45.0, "Angle of the angular loss, in degrees.")
+        threshold: float = option(1.5, "Loss of the classifier at which the adaptive adversary turns.", least=0)
+        smoothing: float = option(
+            0.15, "Share of the soft adversary's targets that all classes are given.", least=0, below=1
+        )
+        classifier_hidden: int = option(512, "Hidden units of the classifier (open).", least=1)
+        classifier_dropout: float = option(0.1, "Dropout on the classifier's hidden units.", least=0, below=1)
+        memory: int = option(
+            0, "Embeddings of former batches that are further references of a loss that takes any; 0: none.", least=0
+        )
+        memory_weight: float = option(1.0, "Weight of the loss against these; it begins when all are there.", least=0)
+        energy_weight: float = option(0.13, "Weight of energy confusion (open; of its authors for cars).", least=0)
+        triplet_margin: float = option(0.01, "Margin of the semi-hard triplets, of distances of unit vectors.", above=0)
+        angle: float = option(45.0, "Angle of the angular loss, in degrees.", above=0, below=90)
         angular_form: str = option(
             "n_pair",
             "N-pair plus twice the angular loss on one pair a class, embeddings as they are, as its authors; or the "
             "angular loss of all pairs of unit vectors, as PyTorch Metric Learning.",
             ANGULAR_FORMS,
         )
-        proxy_scale: float = option(3.0, "Length that Proxy-NCA gives to embeddings and proxies; 1 for products.")
-        proxy_smoothing: float = option(0.1, "Share of Proxy-NCA's targets that wrong classes are given.")
-        anchor_margin: float = option(0.1, "Margin of Proxy-Anchor.")
-        anchor_scale: float = option(32.0, "Sharpness of Proxy-Anchor.")
-        similarity_alpha: float = option(2.0, "Sharpness of the positives of multi-similarity.")
-        similarity_beta: float = option(50.0, "Sharpness of the negatives of multi-similarity.")
-        similarity_base: float = option(0.5, "Cosine from which the pairs of multi-similarity count.")
-        similarity_epsilon: float = option(0.1, "Slack of the mining of multi-similarity.")
-        softmax_temperature: float = option(0.05, "Temperature of norm-softmax.")
-        centers: int = option(10, "Centers of a class in SoftTriple.")
-        center_scale: float = option(20.0, "Sharpness of SoftTriple.")
-        center_gamma: float = option(0.1, "Temperature among the centers of a class in SoftTriple.")
-        center_margin: float = option(0.01, "Margin of SoftTriple.")
-        center_tau: float = option(0.2, "Weight of the distances of a class' centers in SoftTriple.")
-        contrast_temperature: float = option(0.1, "Temperature of the supervised contrastive loss.")
+        proxy_scale: float = option(
+            3.0, "Length that Proxy-NCA gives to embeddings and proxies; 1 for products.", above=0
+        )
+        proxy_smoothing: float = option(
+            0.1, "Share of Proxy-NCA's targets that wrong classes are given.", least=0, below=1
+        )
+        anchor_margin: float = option(0.1, "Margin of Proxy-Anchor.", least=0)
+        anchor_scale: float = option(32.0, "Sharpness of Proxy-Anchor.", above=0)
+        similarity_alpha: float = option(2.0, "Sharpness of the positives of multi-similarity.", above=0)
+        similarity_beta: float = option(50.0, "Sharpness of the negatives of multi-similarity.", above=0)
+        similarity_base: float = option(0.5, "Cosine from which the pairs of multi-similarity count.", least=-1, most=1)
+        similarity_epsilon: float = option(0.1, "Slack of the mining of multi-similarity.", least=0)
+        softmax_temperature: float = option(0.05, "Temperature of norm-softmax.", above=0)
+        centers: int = option(10, "Centers of a class in SoftTriple.", least=1)
+        center_scale: float = option(20.0, "Sharpness of SoftTriple.", above=0)
+        center_gamma: float = option(0.1, "Temperature among the centers of a class in SoftTriple.", above=0)
+        center_margin: float = option(0.01, "Margin of SoftTriple.", least=0)
+        center_tau: float = option(0.2, "Weight of the distances of a class' centers in SoftTriple.", least=0)
+        contrast_temperature: float = option(0.1, "Temperature of the supervised contrastive loss.", above=0)
 
         def __post_init__(self) -> None:
-            choices = {
-                "loss": LOSS_NAMES,
-                "extension": EXTENSIONS,
-                "attention": ATTENTIONS,
-                "angular_form": ANGULAR_FORMS,
-            }
-            for name, known in choices.items():
-                if getattr(self, name) not in known:
-                    raise UserError(
-                        f"--dml.{name}={getattr(self, name)} is not known; choose one of {', '.join(known)}."
-                    )
-            for name in ("lambda_0", "energy_weight", "memory", "memory_weight"):
-                if not getattr(self, name) >= 0:
-                    raise UserError(f"--dml.{name}={getattr(self, name)} has to be 0 or greater.")
-            for name in _POSITIVE:
-                if not getattr(self, name) > 0:
-                    raise UserError(f"--dml.{name}={getattr(self, name)} has to be greater than 0.")
-            for name in ("smoothing", "classifier_dropout", "proxy_smoothing"):
-                if not 0 <= getattr(self, name) < 1:
-                    raise UserError(f"--dml.{name}={getattr(self, name)} is no share; give a number from 0 to below 1.")
-            if not 0 < self.angle < 90:
-                raise UserError(f"--dml.angle={self.angle} has to lie between 0 and 90 degrees.")
+            super().__post_init__()
             if self.memory and not LOSSES[self.loss].references(self):
                 raise UserError(
                     f"--dml.memory={self.memory} needs a loss that takes references, which {self.loss} does not; "

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from xmkeras.config import option
 from xmkeras.errors import UserError
 from xmkeras.layers import GradientReversal
 from xmkeras.layers.modality_discriminator import ModalityDiscriminator
@@ -17,6 +16,7 @@ from xmkeras.losses.cmpm import cmpm_terms
 from xmkeras.losses.smoothing import FLIP_SCOPES, random_modality_targets
 from xmkeras.method import Batch, Losses, Method, Outputs, Phase, Tensor
 from xmkeras.models.encoder import Towers
+from xmkeras.options import Options, option
 
 ADVERSARIES = ("swap", "grl", "minimax", "none")
 INPUTS = ("raw", "normalised")
@@ -35,19 +35,19 @@ class Timam(Method):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(Options, prefix="timam."):
         """The options of TIMAM, flags `--timam.<field>`; what the paper leaves open is said in the help.
 
         Raises:
             UserError: a value outside its range, or no term left.
         """
 
-        identification_weight: float = option(1.0, "Factor of both identification losses; 0 leaves them out.")
-        matching_weight: float = option(1.0, "Factor of both CMPM terms; 0 leaves them out.")
-        adversary_weight: float = option(1.0, "Factor of the towers' loss against the discriminator.")
+        identification_weight: float = option(1.0, "Factor of both identification losses; 0 leaves them out.", least=0)
+        matching_weight: float = option(1.0, "Factor of both CMPM terms; 0 leaves them out.", least=0)
+        adversary_weight: float = option(1.0, "Factor of the towers' loss against the discriminator.", least=0)
         share: bool = option(True, "Images and texts are identified by the same class weights (open).")
-        scale: float = option(1.0, "Length of the class weights.")
-        epsilon: float = option(1e-8, "Added to q in CMPM's logarithm: how much an unmatched pair costs.")
+        scale: float = option(1.0, "Length of the class weights.", above=0)
+        epsilon: float = option(1e-8, "Added to q in CMPM's logarithm: how much an unmatched pair costs.", above=0)
         adversarial: str = option(
             "swap",
             "What the towers minimise against the discriminator: its loss with exchanged targets, its gradient "
@@ -56,34 +56,21 @@ class Timam(Method):
             ADVERSARIES,
         )
         d_input: str = option("raw", "The discriminator sees embeddings as they are, or of length 1 (open).", INPUTS)
-        d_units: int = option(256, "Hidden units of the discriminator.")
-        d_every: int = option(1, "Steps of the towers for one of the discriminator.")
+        d_units: int = option(256, "Hidden units of the discriminator.", least=1)
+        d_every: int = option(1, "Steps of the towers for one of the discriminator.", least=1)
         image_targets: str = option("0.8,1.2", "Range of the discriminator's random targets for images.")
         text_targets: str = option("0,0.3", "Range of the discriminator's random targets for texts.")
-        flip: float = option(0.2, "Probability that the two targets of a pair are exchanged.")
+        flip: float = option(0.2, "Probability that the two targets of a pair are exchanged.", least=0, most=1)
         flip_scope: str = option("sample", "Targets are exchanged for each pair on its own, or for all.", FLIP_SCOPES)
-        stuck_steps: int = option(200, "Steps at 0 or 100 % right answers after which a warning says so.")
+        stuck_steps: int = option(200, "Steps at 0 or 100 % right answers after which a warning says so.", least=1)
 
         def __post_init__(self) -> None:
-            for name in ("identification_weight", "matching_weight", "adversary_weight"):
-                if not getattr(self, name) >= 0:
-                    raise UserError(f"--timam.{name}={getattr(self, name)} has to be 0 or greater.")
+            super().__post_init__()
             if not (self.identification_weight or self.matching_weight):
                 raise UserError(
                     "--timam.identification_weight=0 with --timam.matching_weight=0 leaves nothing that brings images "
                     "to their texts; give one of them a weight."
                 )
-            for name in ("scale", "epsilon", "d_units", "d_every", "stuck_steps"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"--timam.{name}={getattr(self, name)} has to be greater than 0.")
-            if not 0 <= self.flip <= 1:
-                raise UserError(f"--timam.flip={self.flip} is no probability; give a number from 0 to 1.")
-            choices = {"adversarial": ADVERSARIES, "d_input": INPUTS, "flip_scope": FLIP_SCOPES}
-            for name, known in choices.items():
-                if getattr(self, name) not in known:
-                    raise UserError(
-                        f"--timam.{name}={getattr(self, name)} is not known; choose one of {', '.join(known)}."
-                    )
             for name in ("image_targets", "text_targets"):
                 _range(getattr(self, name), name)
 

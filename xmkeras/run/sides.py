@@ -40,6 +40,7 @@ from xmkeras.serving.tf_text_tokenizer import exported_tokenizer
 
 Kept = dict[str, Any]
 Thumbnail = Callable[[str], np.ndarray]
+_LARGEST_SIDE = 4096  # of pictures, in pixels
 _VIEW_SEED = 0  # not the run's, so that runs with other seeds share the features; which view comes up is the run's
 
 
@@ -249,9 +250,13 @@ KINDS: dict[str, Callable[[Config, str, Kept, RowTable | None], Side]] = {
 def image_size(config: Config) -> tuple[int, int]:
     """(height, width) in pixels of `--image_size=SIDE` or `HEIGHTxWIDTH`."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", config.model.image_size)
-    if match is None or int(match[1]) < 1:
-        raise UserError(f"--image_size={config.model.image_size} is neither a side, 224, nor HEIGHTxWIDTH, 256x128.")
-    return int(match[1]), int(match[2] or match[1])
+    size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= min(size) <= max(size) <= _LARGEST_SIDE:
+        raise UserError(
+            f"--image_size={config.model.image_size} is neither a side, 224, nor HEIGHTxWIDTH, 256x128, of at most "
+            f"{_LARGEST_SIDE} pixels."
+        )
+    return size
 
 
 def captions_of(table: RowTable) -> list[str]:

@@ -97,7 +97,7 @@ def export_saved_model(
 
 def _write(folder: pathlib.Path, module: Signatures, about: Mapping[str, Any]) -> None:
     """The module with its warm-up requests and its description."""
-    functions = {name: function.get_concrete_function() for name, function in module.functions().items()}
+    functions = module.functions()
     tf.saved_model.save(module, str(folder), signatures=functions)
     warmup.write_warmup(folder, functions, {given.spec.name: given.examples() for given in module.inputs.values()})
     description = {

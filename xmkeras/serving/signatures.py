@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,10 @@ class Signatures(tf.Module):
         parts = {f"heads/{name}": head for name, head in (heads or {}).items()}
         self.weights = named_weights({**towers.named_parts, **parts})
         self.galleries = {side: self._packed(side, items) for side, items in (galleries or {}).items()}
-        self._encode = {side: self._function(self._encoding(side), side) for side in self.inputs}
+
+    @functools.cached_property
+    def _encode(self) -> dict[str, Any]:
+        return {side: self._function(self._encoding(side), side) for side in self.inputs}
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -88,8 +92,9 @@ class Signatures(tf.Module):
         return gallery
 
     def _function(self, function: Callable[..., dict[str, tf.Tensor]], *sides: str, k: bool = False) -> Any:
+        # Traced here and now, once: a polymorphic function would be traced anew when it is saved.
         specs = [self.inputs[side].spec for side in sides] + [_K] * k
-        return tf.function(function, input_signature=specs, autograph=False)
+        return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
 
     def _encoding(self, side: str) -> Callable[[tf.Tensor], Encoded]:
         def encode(request: tf.Tensor) -> Encoded:

@@ -204,7 +204,7 @@ class Trainer:
             "cosine": {"final": options.final_rate},
             "step": {
                 "factor": options.decay_factor,
-                "milestones": [float(share) for share in options.decay_milestones.split(",")],
+                "milestones": options.milestones,
             },
             "exponential": {"factor": options.decay_factor, "decay_steps": options.decay_steps},
             "plateau": {
