@@ -49,7 +49,8 @@ _CLASSIFIER = "heads/classifier/.*"
 
 
 class Dml(Method):
-    """Zabihzadeh, general discriminative features and class adversaries for zero-shot image retrieval (paper 002).
+    """Al-Kaabi, Monsefi and Zabihzadeh, "A Framework to Enhance Generalization of Deep Metric Learning methods using
+    General Discriminative Feature Learning and Class Adversarial Neural Networks" (paper 002).
 
     A metric loss (`--dml.loss`) on the embeddings, and what extends it (`--dml.extension`):
 
