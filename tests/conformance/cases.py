@@ -24,11 +24,12 @@ METHODS: dict[str, tuple[str, ...]] = {
 
 # Of images alone, on towers with one map. What they share is tested once: the slow tests take those of `SLOW_DML`.
 _RELU = ("--method=dml", "--dml.maps=relu")
+_ALL_PAIRS = ("--dml.loss=angular", "--dml.angular_form=all_pairs")
 DML: dict[str, tuple[str, ...]] = {
     "dml_base": (*_RELU, "--dml.extension=base", "--dml.triplet_margin=0.5"),
     "dml_gdfl": (*_RELU, "--dml.extension=gdfl", "--dml.loss=proxy_nca"),
     "dml_adversary": (*_RELU, "--dml.extension=adversary", "--dml.loss=proxy_nca"),
-    "dml_energy": (*_RELU, "--dml.extension=energy", "--dml.loss=angular", "--dml.angular_form=all_pairs"),
+    "dml_energy": (*_RELU, "--dml.extension=energy", *_ALL_PAIRS),
     "dml_soft_adv": (*_RELU, "--dml.extension=soft_adv", "--dml.loss=angular"),
     "dml_adapt_adv": (*_RELU, "--dml.extension=adapt_adv", "--dml.loss=proxy_nca", "--dml.attention=multi_dimensional"),
 }

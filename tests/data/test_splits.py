@@ -51,3 +51,8 @@ def test_held_out_classes_do_not_depend_on_the_order():
     assert collections.Counter(splits.values()) == {"train": 30, "validation": 10, "test": 1}
     assert unseen_splits(names[::-1], ["other"], 0.25) == splits
     assert set(unseen_splits(names, [], 0.0).values()) == {"train"}
+
+
+def test_one_class_alone_is_not_held_out():
+    assert collections.Counter(unseen_splits("abcdef", [], 0.1).values()) == {"train": 4, "validation": 2}
+    assert set(unseen_splits("abc", [], 0.1).values()) == {"train"}

@@ -104,6 +104,25 @@ def test_proxies_learn_with_the_embedding(name, loss):
     assert "heads/proxies/kernel" in method.named_variables()
 
 
+@pytest.mark.parametrize(
+    ("params", "loss"),
+    [
+        ({"loss": "multi_similarity"}, losses.multi_similarity),
+        ({"loss": "supcon"}, losses.supervised_contrastive),
+        ({"loss": "angular", "angular_form": "all_pairs"}, losses.angular_all_pairs),
+    ],
+)
+def test_former_batches_are_references_once_the_memory_is_full(params, loss):
+    method = build(extension="base", memory=9, memory_weight=0.5, **params)
+    batches = [outputs(seed)["image"] for seed in range(3)]
+    terms = [float(method.losses({"image": x}, BATCH)["memory"]) for x in batches]
+    assert terms[:2] == [0.0, 0.0]
+    kept = tf.concat([batches[1], batches[0][:3]], axis=0)
+    labels = tf.concat([LABELS, LABELS[:3]], axis=0)
+    assert terms[2] == pytest.approx(0.5 * float(loss(batches[2], LABELS, kept, labels)), rel=1e-5)
+    assert {"heads/memory/vectors", "heads/memory/labels"} <= set(method.named_variables())
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_batch_without_pairs_is_finite(name: str):
     method, x = build(loss=name, extension="base"), outputs()["image"][:CLASSES]
@@ -184,6 +203,7 @@ def test_the_published_lambdas():
         ({"angular_form": "x"}, "--dml.angular_form=x"),
         ({"lambda_0": -1.0}, "--dml.lambda_0=-1.0"),
         ({"triplet_margin": 0.0}, "--dml.triplet_margin=0.0"),
+        ({"loss": "angular", "memory": 8}, "--dml.memory=8 needs a loss that takes references, which angular does not"),
         ({"centers": 0}, "--dml.centers=0"),
         ({"smoothing": 1.0}, "--dml.smoothing=1.0"),
         ({"angle": 90.0}, "--dml.angle=90.0"),

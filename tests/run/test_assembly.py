@@ -6,10 +6,13 @@ import dataclasses
 import pathlib
 
 import numpy as np
+import pytest
 
-from tests.conformance.cases import SMALL, write_pairs
+from tests.conformance.cases import SMALL, write_pairs, write_vectors
 from xmkeras import flags
+from xmkeras.errors import UserError
 from xmkeras.run import assembly
+from xmkeras.run.sides import sides_of
 
 
 def _config(*argv: str):
@@ -54,3 +57,17 @@ def test_samplers_are_interchangeable(tmp_path: pathlib.Path):
         chosen = dataclasses.replace(rows, labels=rows.labels // 2)
         for batch in assembly.sampler_of(config, chosen).epoch(0)[0]:
             assert set(np.unique(chosen.labels[batch], return_counts=True)[1]) == {of_each}
+
+
+def test_what_vectors_cannot_give_is_refused(tmp_path: pathlib.Path):
+    table = write_vectors(tmp_path / "pairs.npz", 8)
+    argv = ["--source=features", f"--table={table}", "--method=dml", "--validation_share=0"]
+    for extension, refused in (("base", False), ("gdfl", True)):
+        config = flags.parse([*argv, f"--dml.extension={extension}"]).config
+        rows = assembly.load_table(config).split("train")
+        kinds = sides_of(config, ("image",), rows, {})
+        if not refused:
+            assert assembly.build_method(config, kinds, rows.num_labels).towers.embedding_dim == 512
+            continue
+        with pytest.raises(UserError, match="asks for the fusion of pictures, which image vectors have not"):
+            assembly.build_method(config, kinds, rows.num_labels)

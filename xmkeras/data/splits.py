@@ -32,9 +32,12 @@ def hash_split(key: str, validation_share: float, test_share: float) -> str:
 def unseen_splits(trained: Sequence[str], tested: Iterable[str], validation_share: float) -> dict[str, str]:
     """The split of each class where those of validation and test are never trained.
 
-    That share (0 to 1) of the trained classes is held out for validation, the ones whose names have the least hash.
+    That share (0 to 1) of the trained classes is held out for validation, the ones whose names have the least hash; of
+    four or more at least two, as a single class has nothing to be told from.
     """
     by_hash = sorted(trained, key=lambda name: hashlib.sha256(name.encode()).digest())
-    held_out = set(by_hash[: round(validation_share * len(by_hash))])
+    number = round(validation_share * len(by_hash))
+    number = max(number, 2) if validation_share > 0 and len(by_hash) >= 4 else number
+    held_out = set(by_hash[:number])
     splits = {name: "validation" if name in held_out else "train" for name in trained}
     return splits | dict.fromkeys(tested, "test")

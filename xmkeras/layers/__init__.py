@@ -1,6 +1,7 @@
 """Small Keras layers in keras.ops, all serialisable under the package name xmkeras."""
 
 from xmkeras.layers.caffe import CaffePreprocessing
+from xmkeras.layers.embedding_queue import EmbeddingQueue
 from xmkeras.layers.epoch_mean import EpochMean
 from xmkeras.layers.gradient_reversal import GradientReversal
 from xmkeras.layers.lstm import PortableLSTM
@@ -12,6 +13,7 @@ from xmkeras.layers.unit_column_dense import UnitColumnDense
 __all__ = [
     "CaffePreprocessing",
     "Dropout",
+    "EmbeddingQueue",
     "EpochMean",
     "GradientReversal",
     "LastStatePooling",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import keras
 
 from xmkeras.errors import UserError
-from xmkeras.layers import Dropout, EpochMean, GradientReversal
+from xmkeras.layers import Dropout, EmbeddingQueue, EpochMean, GradientReversal
 from xmkeras.losses import (
     angular_all_pairs,
     class_adversary,
@@ -49,7 +49,8 @@ _CLASSIFIER = "heads/classifier/.*"
 
 
 class Dml(Method):
-    """Zabihzadeh, general discriminative features and class adversaries for zero-shot image retrieval (paper 002).
+    """Al-Kaabi, Monsefi and Zabihzadeh, "A Framework to Enhance Generalization of Deep Metric Learning methods using
+    General Discriminative Feature Learning and Class Adversarial Neural Networks" (paper 002).
 
     A metric loss (`--dml.loss`) on the embeddings, and what extends it (`--dml.extension`):
 
@@ -93,6 +94,10 @@ class Dml(Method):
         )
         classifier_hidden: int = option(512, "Hidden units of the classifier (open).", least=1)
         classifier_dropout: float = option(0.1, "Dropout on the classifier's hidden units.", least=0, below=1)
+        memory: int = option(
+            0, "Embeddings of former batches that are further references of a loss that takes any; 0: none.", least=0
+        )
+        memory_weight: float = option(1.0, "Weight of the loss against these; it begins when all are there.", least=0)
         energy_weight: float = option(0.13, "Weight of energy confusion (open; of its authors for cars).", least=0)
         triplet_margin: float = option(0.01, "Margin of the semi-hard triplets, of distances of unit vectors.", above=0)
         angle: float = option(45.0, "Angle of the angular loss, in degrees.", above=0, below=90)
@@ -124,6 +129,11 @@ class Dml(Method):
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.memory and not LOSSES[self.loss].references(self):
+                raise UserError(
+                    f"--dml.memory={self.memory} needs a loss that takes references, which {self.loss} does not; "
+                    "choose triplet, multi_similarity, supcon, or angular with --dml.angular_form=all_pairs."
+                )
             if not self.map_names:
                 raise UserError(f"--dml.maps={self.maps} names no map; give layers of the image tower, or auto.")
 
@@ -138,6 +148,8 @@ class Dml(Method):
         self._loss = LOSSES[params.loss]
         if self._loss.proxies:
             self.add_head("proxies", _proxies(self._loss.proxies(params) * num_labels), None, dim)
+        if params.memory:
+            self.add_head("memory", EmbeddingQueue(params.memory, dim, name="memory"), None, dim)
         self._adversary = _ADVERSARIES.get(params.extension, "")
         if not self._adversary:
             return
@@ -182,6 +194,8 @@ class Dml(Method):
         x, labels, params = outputs["image"], batch["label"], self.params
         kernel = self.heads["proxies"].kernel if self._loss.proxies else None
         terms = {params.loss: self._loss.value(params, x, labels, kernel)}
+        if params.memory:
+            terms["memory"] = self._beyond_the_batch(x, labels)
         if params.extension == "energy":
             # Of the vectors that the loss sees: of unit vectors lengths alone would shrink.
             seen = unit(x) if self._loss.of_units(params) else x
@@ -195,6 +209,15 @@ class Dml(Method):
             logits = self._logits(self.heads["reversal"](outputs["image/features"]))
             terms["adversary"] = class_adversary.adaptive_adversary(logits, labels)
         return terms
+
+    def _beyond_the_batch(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The metric loss against the embeddings of former batches, which this batch then joins."""
+        queue, ops = self.heads["memory"], keras.ops
+        kept = (ops.convert_to_tensor(queue.vectors), ops.cast(queue.labels, labels.dtype))
+        loss = self.params.memory_weight * self._loss.value(self.params, x, labels, None, *kept)
+        loss = ops.where(queue.full, loss, 0.0)
+        queue(x, labels)
+        return loss
 
     def gauges(self, outputs: Outputs, batch: Batch) -> Losses:
         """Lambda of the adaptive adversary: above 0 the extractor works against the classifier."""
@@ -219,23 +242,26 @@ class MetricLoss:
     """A value of `--dml.loss`.
 
     Attributes:
-        value: (params, embeddings (n, d), labels (n,), kernel (d, P) of the proxies or None) -> scalar.
+        value: (params, embeddings (n, d), labels (n,), kernel (d, P) of the proxies or None) -> scalar; where it takes
+            references, also with their embeddings (m, d) and labels (m,).
         proxies: how many proxies a class has; None where the loss has none.
         of_units: whether it sees unit vectors.
+        references: whether it takes references.
     """
 
-    value: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+    value: Callable[..., Tensor]
     proxies: Callable[[Any], int] | None = None
     of_units: Callable[[Any], bool] = lambda params: True
+    references: Callable[[Any], bool] = lambda params: False
 
 
-def _triplet(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
-    return triplet_semihard_all(x, labels, margin=params.triplet_margin)
+def _triplet(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor, *references: Tensor) -> Tensor:
+    return triplet_semihard_all(x, labels, *references, margin=params.triplet_margin)
 
 
-def _angular(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
-    if params.angular_form == "all_pairs":
-        return angular_all_pairs(x, labels, angle=params.angle)
+def _angular(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor, *references: Tensor) -> Tensor:
+    if _all_pairs(params):
+        return angular_all_pairs(x, labels, *references, angle=params.angle)
     anchors, positives = (keras.ops.take(x, places, axis=0) for places in one_pair_a_class(labels))
     return n_pair_angular(anchors, positives, angle=params.angle)
 
@@ -250,10 +276,11 @@ def _proxy_anchor(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor)
     return proxy_anchor(x, labels, proxies, margin=params.anchor_margin, scale=params.anchor_scale)
 
 
-def _multi_similarity(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
+def _multi_similarity(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor, *references: Tensor) -> Tensor:
     return multi_similarity(
         x,
         labels,
+        *references,
         alpha=params.similarity_alpha,
         beta=params.similarity_beta,
         base=params.similarity_base,
@@ -279,19 +306,31 @@ def _soft_triple(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) 
     )
 
 
-def _supcon(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
-    return supervised_contrastive(x, labels, temperature=params.contrast_temperature)
+def _supcon(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor, *references: Tensor) -> Tensor:
+    return supervised_contrastive(x, labels, *references, temperature=params.contrast_temperature)
+
+
+def _one_proxy(params: Dml.Params) -> int:
+    return 1
+
+
+def _all_pairs(params: Dml.Params) -> bool:
+    return bool(params.angular_form == "all_pairs")
+
+
+def _always(params: Dml.Params) -> bool:
+    return True
 
 
 LOSSES = {
-    "triplet": MetricLoss(_triplet),
-    "angular": MetricLoss(_angular, of_units=lambda params: params.angular_form == "all_pairs"),
-    "proxy_nca": MetricLoss(_proxy_nca, proxies=lambda params: 1),
-    "proxy_anchor": MetricLoss(_proxy_anchor, proxies=lambda params: 1),
-    "multi_similarity": MetricLoss(_multi_similarity),
-    "norm_softmax": MetricLoss(_norm_softmax, proxies=lambda params: 1),
-    "soft_triple": MetricLoss(_soft_triple, proxies=lambda params: int(params.centers)),
-    "supcon": MetricLoss(_supcon),
+    "triplet": MetricLoss(_triplet, references=_always),
+    "angular": MetricLoss(_angular, of_units=_all_pairs, references=_all_pairs),
+    "proxy_nca": MetricLoss(_proxy_nca, _one_proxy),
+    "proxy_anchor": MetricLoss(_proxy_anchor, _one_proxy),
+    "multi_similarity": MetricLoss(_multi_similarity, references=_always),
+    "norm_softmax": MetricLoss(_norm_softmax, _one_proxy),
+    "soft_triple": MetricLoss(_soft_triple, lambda params: int(params.centers)),
+    "supcon": MetricLoss(_supcon, references=_always),
 }
 
 
