@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -28,15 +30,26 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     Raises:
         UserError: the disk is full or the folder cannot be written; the old file is as it was.
     """
-    path = Path(path)
     contents = data.encode() if isinstance(data, str) else data
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, contents)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; free some space there or choose another folder."
-        ) from error
+    with _whole(Path(path)) as file:
+        file.write(contents)
+
+
+@contextlib.contextmanager
+def new_array(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Iterator[np.memmap]:
+    """A float32 array of `shape` in a new .npy file, to be filled: in place once the block ends, gone if it fails.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; an old file is as it was.
+    """
+    with _whole(Path(path)) as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        # Writing to a map of a disk that is full kills the process: the room is taken before.
+        os.posix_fallocate(file.fileno(), 0, file.tell() + max(1, 4 * math.prod(shape)))
+        file.flush()
+        array = np.memmap(file, "<f4", "r+", offset=file.tell(), shape=shape)
+        yield array
+        array.flush()
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -71,19 +84,27 @@ def package_folder(module: str, missing: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _replace(path: Path, contents: bytes) -> None:
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside `path`, moved there when the block ends, deleted when an exception ends it."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a report is to be read by whoever may read its folder.
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes files private; a report is to be read by whoever may read its folder.
+            os.chmod(partial, 0o644)
+            os.replace(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; free some space there or choose another folder."
+        ) from error
 
 
 def _array(data: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from xmkeras.errors import UserError
-from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.index import ImageIndex
 from xmkeras.retrieval.ranking import top_k
 
@@ -179,9 +178,8 @@ def test_folders_without_images_are_explained(tmp_path):
         update(tmp_path / "empty", Embed())
 
 
-def test_an_index_of_embeddings_returns_ids():
-    vectors = np.eye(4, dtype=np.float32) * 3
-    index = ImageIndex.from_embeddings(EmbeddingSet(np.array(list("abcd")), np.arange(4), vectors))
+def test_a_search_returns_names_and_cosines():
+    index = ImageIndex(list("abcd"), np.eye(4, dtype=np.float32))
     paths, scores = index.search([0, 0, 2, 1], 2)
     assert paths == [["c", "d"]]
     assert scores[0, 0] == pytest.approx(2 / np.sqrt(5))
@@ -211,9 +209,8 @@ def test_the_index_of_a_cosine_model_keeps_its_old_place(folder):
     assert place == hashlib.sha256(f"{folder.resolve()}\nmodel 1".encode()).hexdigest()[:20]
 
 
-def test_an_index_of_embeddings_may_be_euclidean():
-    vectors = np.array([[1, 0], [9, 0], [0, 3]], np.float32)
-    index = ImageIndex.from_embeddings(EmbeddingSet(np.array(list("abc")), np.arange(3), vectors), "euclidean")
+def test_a_search_by_the_distance():
+    index = ImageIndex(list("abc"), np.array([[1, 0], [9, 0], [0, 3]], np.float32), score="euclidean")
     paths, scores = index.search([8, 0], 2)
     assert paths == [["b", "a"]]
     assert scores[0].tolist() == pytest.approx([-1, -7])

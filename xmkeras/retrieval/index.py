@@ -13,7 +13,6 @@ import faiss
 import numpy as np
 
 from xmkeras.errors import UserError
-from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.scores import normalised
 from xmkeras.retrieval.store import Entry, VectorStore
 
@@ -46,11 +45,6 @@ class ImageIndex:
     embedded: int = 0
     forgotten: int = 0
     score: IndexScore = "cosine"
-
-    @classmethod
-    def from_embeddings(cls, images: EmbeddingSet, score: IndexScore = "cosine") -> "ImageIndex":
-        """An index in memory of the images of an evaluation, named by their ids."""
-        return cls(images.ids.tolist(), _KEPT[score](images.vectors), score=score)
 
     @classmethod
     def open_or_update(

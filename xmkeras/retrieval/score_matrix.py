@@ -5,18 +5,15 @@ matrix are their places in it (`by_place`), and a `MatrixScore` looks the scores
 need not know of it.
 """
 
-import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xmkeras.errors import UserError
+from xmkeras.files import new_array
 from xmkeras.retrieval.counting import blocks
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.sequences import Block, Sequences
@@ -40,7 +37,7 @@ def compute(
     they belong. The file is in place only once it is whole. Raises UserError when it cannot be written, ValueError
     for scores of another shape.
     """
-    with _new_matrix(path, (len(images), len(texts))) as matrix:
+    with new_array(path, (len(images), len(texts))) as matrix:
         for rows in _shards(images, shard[0]):
             block = images.block(rows)
             for columns in _shards(texts, shard[1]):
@@ -56,7 +53,7 @@ def mean(matrices: Sequence[np.ndarray], path: str | os.PathLike[str]) -> np.nda
     shapes = {matrix.shape for matrix in matrices}
     if len(shapes) != 1:
         raise UserError(f"score matrices of shapes {sorted(shapes)} have no mean: score the same split with each model")
-    with _new_matrix(path, shapes.pop()) as result:
+    with new_array(path, shapes.pop()) as result:
         for rows in blocks(len(result), _ROWS):
             result[rows] = np.mean([matrix[rows] for matrix in matrices], axis=0, dtype=np.float64)
     return _opened(path)
@@ -85,43 +82,6 @@ def _shards(items: EmbeddingSet, size: int) -> Iterator[np.ndarray]:
     order = np.argsort(items.vectors.lengths, kind="stable") if ragged else np.arange(len(items))
     for part in blocks(len(items), size):
         yield order[part]
-
-
-@contextmanager
-def _new_matrix(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """A matrix to be filled, beside `path`; moved there when the block ends, deleted when an exception ends it."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            matrix = _mapped(file, shape, path)
-            yield matrix
-            matrix.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
-
-
-def _mapped(file: Any, shape: tuple[int, ...], path: Path) -> np.memmap:
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    try:
-        # Writing to a map of a disk that is full kills the process: the room is taken before.
-        os.posix_fallocate(file.fileno(), 0, file.tell() + 4 * int(np.prod(shape)))
-        file.flush()
-    except OSError as error:
-        size = math.ceil(4 * np.prod(shape) / 2**20)
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); free {size:,} MiB there or choose another folder"
-        ) from error
-    return np.memmap(file, "<f4", "r+", offset=file.tell(), shape=shape)
 
 
 def _opened(path: str | os.PathLike[str]) -> np.ndarray:

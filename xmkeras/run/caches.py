@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,6 +18,7 @@ from xmkeras.data.passes import one_pass
 from xmkeras.data.readers import Items, Reader, Several, TokenVectors, Vectors
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
+from xmkeras.files import new_array
 from xmkeras.method import Method
 from xmkeras.models.encoder import Encoder
 from xmkeras.retrieval.embeddings import EmbeddingSet, EmbeddingWriter, Sequences
@@ -83,8 +83,7 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
     if not all(path.exists() for path in paths):
         logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
         blocks = _blocks(front, views, items, entries, ragged)
-        with _explained(paths[0]):
-            _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks)
+        _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks)
     if ragged:
         return _read_ragged(paths[0], entries, items)
     arrays = [
@@ -127,25 +126,17 @@ def _write(
 
     Several runs and processes may share the folder: a file appears whole, or not at all.
     """
-    partial = [path.with_name(f".{os.getpid()}.{path.name}") for path in paths]
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with contextlib.ExitStack() as stack:
         arrays: list[np.memmap] = []
         for numbers, values in blocks:
             if not arrays:
-                for path, value in zip(partial, values, strict=True):
-                    arrays.append(np.lib.format.open_memmap(path, "w+", np.float32, (count, *value.shape[1:])))
+                for path, value in zip(paths, values, strict=True):
+                    arrays.append(stack.enter_context(new_array(path, (count, *value.shape[1:]))))
                     arrays[-1][:] = np.nan
             for array, value in zip(arrays, values, strict=True):
                 array[numbers] = value
-        if not arrays:
-            raise UserError("None of the training images can be read; check them with tools.verify_data.")
-        for array, path, whole in zip(arrays, partial, paths, strict=True):
-            array.flush()
-            path.replace(whole)
-    finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
+    if not arrays:
+        raise UserError("None of the training images can be read; check them with tools.verify_data.")
 
 
 def _write_ragged(path: pathlib.Path, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:
@@ -164,14 +155,3 @@ def _read_ragged(path: pathlib.Path, entries: tuple[str, ...], items: Items) -> 
     where[kept.labels] = np.arange(len(kept))
     items = dataclasses.replace(items, place=where[items.place])
     return TokenVectors((entries[0], entries[1]), kept.vectors.values, kept.vectors.starts, items)
-
-
-@contextlib.contextmanager
-def _explained(path: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"The features {path} cannot be written: {error.strerror}; free some space, or train with "
-            "--nofeature_cache."
-        ) from error
