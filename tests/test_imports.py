@@ -17,7 +17,7 @@ MAY_USE: dict[str, set[str]] = {
     "retrieval": set(),
     "data": set(),
     "models": {"layers"},
-    "methods": {"config", "method", "quiet", "models", "layers", "losses"},
+    "methods": {"method", "options", "quiet", "models", "layers", "losses"},
     "training": {"config", "method"},
     "serving": {"models", "data", "retrieval"},
     # What a run is made of: it puts all rooms together, and knows neither flags nor commands.
