@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import pytest
 
 from xmkeras import flags
-from xmkeras.config import Config
+from xmkeras.config import Config, TrainConfig
 from xmkeras.errors import UserError
+from xmkeras.methods.cmpm import Cmpm
+from xmkeras.run.directory import RunDirectory
 
 # Every flag that version 0.1 listed and this one has not, at its default.
 DEFAULTS = {
@@ -65,3 +68,13 @@ def test_a_command_line_still_takes_them_and_new_flags_win(tmp_path: pathlib.Pat
     assert flags.parse([old, "--nozero_pad_compat"]).config.model.pooling == "max"
     config = flags.parse(["--zero_pad_compat", "--image_column", "path", "--pack", "--steps=3"]).config
     assert (config.model.pooling, config.data.columns, config.train.steps) == ("max_padded", "image=path", 3)
+
+
+def test_what_was_below_a_bound_reads_as_the_bound(tmp_path: pathlib.Path):
+    config = Config(train=TrainConfig(steps=3)).completed(Cmpm.Params)
+    values = config.as_flags() | {"limit": -1, "log_every": -1, "plateau_patience": 0}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    read = RunDirectory(tmp_path).config()
+    assert (read.data.limit, read.train.log_every, read.train.plateau_patience, read.train.steps) == (0, 1, 1, 3)
+    with pytest.raises(UserError, match="--limit=-1"):
+        flags.parse(["--limit=-1"])

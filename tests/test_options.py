@@ -75,8 +75,9 @@ def test_the_command_refuses_what_lies_outside_and_what_is_no_number(
     prefix: str, part: type, field: dataclasses.Field[Any]
 ):
     bounds = field.metadata["bounds"]
-    outside = min(bounds.get("least", 0), bounds.get("above", 0)) - 1
-    for value in (outside, "many"):
+    low = min(bounds.get("least", 0), bounds.get("above", 0)) - 1
+    high = max(bounds.get("most", 0), bounds.get("below", 0)) + 1 if {"most", "below"} & bounds.keys() else None
+    for value in (low, "many", *(() if high is None else (high,)), *((10**20,) if isinstance(field.default, int) else ())):
         with pytest.raises(UserError) as error:
             parse(prefix, part, f"--{prefix}{field.name}={value}")
         assert f"{prefix}{field.name}" in str(error.value)
@@ -97,6 +98,8 @@ def test_every_number_has_a_range_and_a_default_inside(prefix: str, part: type, 
     ("flag", "words"),
     [
         ("--decay_milestones=abc", "--decay_milestones=abc"),
+        ("--decay_milestones=0.5,nan", "--decay_milestones=0.5,nan"),
+        ("--decay_milestones=-3,7", "--decay_milestones=-3,7"),
         ("--schedule=linear", "cosine"),
         ("--image_tower=alexnet", "mobilenet"),
     ],

@@ -50,7 +50,7 @@ def test_a_picture_finds_packed_sentences(tmp_path, capsys):
         (["--text_features={}/words.npy", "--images={}"], r"takes image vectors of 8 numbers"),
         (["--text_features={}/words.npy", "--images={}", "--find=texts"], "holds no texts"),
         (["--text_features={}/words.npy", "--gallery=train"], "holds the gallery 'test', not 'train'"),
-        (["--text_features={}/words.npy", "--top=0"], "--top=0 shows nothing"),
+        (["--text_features={}/words.npy", "--top=0"], "--top=0 has to be 1 or greater"),
         (["--text_features={}/words.npy", "--find=texts", "--html=a.html"], "leave --html away"),
         (["--text_features={}/missing.npy"], "There is no feature file"),
     ],

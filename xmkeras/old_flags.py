@@ -12,6 +12,8 @@ _COLUMNS = {f"{role}_column": role for role in ("image", "caption", "text", "lab
 # `pack` only chose how the same images were read, and `word_scale` the first weights, which a checkpoint brings.
 _GONE = ("pack", "word_scale", "zero_pad_compat")
 _PADDED = {"max": "max_padded", "max_mean": "max_padded_mean"}  # only a maximum has ever seen the padding
+# What was below these was taken for them.
+_LEAST = {"limit": 0, "log_every": 1, "max_bad_rows": 0, "min_count": 1, "plateau_patience": 1, "patience": 0}
 _SWITCHES = frozenset({"pack", "zero_pad_compat"})
 _SUCCESSORS = ("columns", "pooling")
 
@@ -29,6 +31,11 @@ def translated(values: Mapping[str, Any]) -> dict[str, Any]:
         pooling = values.get("pooling", "max")
         current["pooling"] = _PADDED.get(pooling, pooling)
     return current
+
+
+def within_bounds(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the least value of flags that earlier versions took below it, where it meant as much."""
+    return dict(values) | {name: least for name, least in _LEAST.items() if name in values and values[name] < least}
 
 
 def replaced(arguments: Sequence[Argument]) -> list[Argument]:

@@ -17,6 +17,8 @@ _BOUNDS = {
     "below": ("less than {}", lambda value, bound: value < bound),
 }
 
+_LARGEST = 2**53  # whole numbers up to it are floats too
+
 
 def option(
     default: Any, help_text: str, choices: tuple[str, ...] = (), *, topic: str = "", of: tuple[str, ...] = (),
@@ -76,6 +78,8 @@ def _fault(field: dataclasses.Field[Any], value: Any) -> str:
     if isinstance(field.default, bool) or not isinstance(field.default, int | float):
         return ""
     whole = isinstance(field.default, int)
+    if isinstance(value, numbers.Integral) and abs(int(value)) > _LARGEST:
+        return f"is beyond all that can be counted here; the largest whole number is {_LARGEST}"
     if not isinstance(value, numbers.Integral if whole else numbers.Real):
         return f"has to be a {'whole ' if whole else ''}number"
     if not math.isfinite(value) or not all(_BOUNDS[name][1](value, bound) for name, bound in bounds.items()):

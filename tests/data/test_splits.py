@@ -55,4 +55,6 @@ def test_held_out_classes_do_not_depend_on_the_order():
 
 def test_one_class_alone_is_not_held_out():
     assert collections.Counter(unseen_splits("abcdef", [], 0.1).values()) == {"train": 4, "validation": 2}
-    assert set(unseen_splits("abc", [], 0.1).values()) == {"train"}
+    assert collections.Counter(unseen_splits("abcd", [], 0.99).values()) == {"train": 2, "validation": 2}
+    for few, share in (("abc", 0.1), ("abc", 0.2), ("abc", 0.9), ("ab", 0.5), ("a", 0.5), ("", 0.5)):
+        assert set(unseen_splits(few, [], share).values()) <= {"train"}

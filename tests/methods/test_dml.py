@@ -215,3 +215,20 @@ def test_wrong_options_are_explained(params, words):
         Dml.Params(**params)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_memory_longer_than_an_epoch_is_told_once():
+    method = build(extension="base", memory=100)
+    method.start_step(Clock(1, steps_per_epoch=2, total_steps=9))
+    assert method.warning(1, {}) == ""
+    method.start_step(Clock(2, steps_per_epoch=2, total_steps=9))
+    assert "--dml.memory=100 is more than an epoch" in method.warning(2, {})
+    assert method.warning(3, {}) == ""
+
+
+def test_products_have_lengths_of_their_own():
+    """As Proxy-NCA's release scales them for Stanford Online Products."""
+    method = build(loss="proxy_nca", extension="base", embedding_length=1.0, proxy_length=8.0)
+    proxies = np.transpose(method.heads["proxies"].kernel)
+    expected = losses.proxy_nca(outputs()["image"], LABELS, proxies, scale=1.0, proxy_scale=8.0, smoothing=0.1)
+    np.testing.assert_allclose(method.losses(outputs(), BATCH)["proxy_nca"], expected, rtol=1e-6)

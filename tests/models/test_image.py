@@ -140,7 +140,7 @@ def test_an_unknown_map_is_told_the_maps_there_are():
 
 
 def test_maps_of_a_backbone_in_one_piece():
-    backbone = plain_backbone("plain", image_size=(32, 32), width=1.0, weights="none")
+    backbone = plain_backbone("plain", image_size=(32, 32), width=1.0, weights="none").get_layer("plain")
     (made,) = feature_maps(backbone, "relu")
     assert made is backbone.get_layer("relu").output
     with pytest.raises(UserError, match="'block'; choose one of relu"):

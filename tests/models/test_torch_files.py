@@ -12,6 +12,7 @@ import pytest
 
 from tests.models.torch_writer import DICT, View, contiguous, legacy_file, one, permuted, pickled, tensor, zip_file
 from xmkeras.errors import UserError
+from xmkeras.models import torch_files
 from xmkeras.models.torch_files import read_torch
 
 RANDOM = np.random.default_rng(0)
@@ -99,10 +100,37 @@ def test_no_protocol_has_a_way_round(write, protocol, tmp_path, capsys):
 @pytest.mark.parametrize("admitted", [b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n"])
 @pytest.mark.parametrize("state", [b"}" + one("name") + one("x") + b"sb", b"N}" + one("name") + one("x") + b"s\x86b"])
 def test_what_is_admitted_cannot_be_changed(write, admitted, state, tmp_path):
+    before = dict(torch_files._ADMITTED)
     with pytest.raises(UserError):
         read_torch(write(tmp_path / "a.pth", {}, b"\x80\x02" + admitted + state + b"."))
+    assert before == torch_files._ADMITTED
+    objects = [value for value in before.values() if not isinstance(value, type)]
+    assert not [value for value in objects if getattr(value, "__dict__", None)]
     good = {name: contiguous(array) for name, array in ARRAYS.items()}
     assert len(read_torch(write(tmp_path / "b.pth", good))) == len(ARRAYS)
+
+
+@LAYOUTS
+def test_no_pickle_takes_room_for_what_it_only_promises(write, tmp_path):
+    bomb = b"\x80\x05" + pickle.BYTEARRAY8 + (2**40).to_bytes(8, "little")
+    with pytest.raises(UserError, match=r"more than tensors \(a buffer\)"):
+        read_torch(write(tmp_path / "a.pth", {}, bomb))
+
+
+def test_a_compressed_pickle_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps("x" * 10**6))
+    with pytest.raises(UserError, match=r"archive/data.pkl is compressed"):
+        read_torch(tmp_path / "a.pth")
+
+
+@LAYOUTS
+def test_a_message_quotes_little(write, tmp_path):
+    nested = pickle.EMPTY_TUPLE + 60 * (pickle.DUP + pickle.TUPLE2)  # as text it has 2**60 parts
+    reference = pickle.MARK + one("tag") + nested + 3 * one("x") + pickle.TUPLE + pickle.BINPERSID
+    with pytest.raises(UserError, match="more than tensors") as error:
+        read_torch(write(tmp_path / "a.pth", {}, b"\x80\x02}" + one("weight") + reference + b"s."))
+    assert len(str(error.value)) < 600
 
 
 @LAYOUTS

@@ -85,7 +85,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(UserError, match="m.npy cannot be written: File too large; free some space"):
+        with pytest.raises(UserError, match=r"m\.npy cannot be written: File too large; free some space"):
             score_matrix.compute(tmp_path / "m.npy", items, items, lambda a, b: a @ b.T)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

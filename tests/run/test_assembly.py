@@ -69,5 +69,5 @@ def test_what_vectors_cannot_give_is_refused(tmp_path: pathlib.Path):
         if not refused:
             assert assembly.build_method(config, kinds, rows.num_labels).towers.embedding_dim == 512
             continue
-        with pytest.raises(UserError, match="asks for the fusion of pictures, which image vectors have not"):
+        with pytest.raises(UserError, match="asks its encoder for fusion, which image vectors have not"):
             assembly.build_method(config, kinds, rows.num_labels)

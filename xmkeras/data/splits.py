@@ -32,12 +32,13 @@ def hash_split(key: str, validation_share: float, test_share: float) -> str:
 def unseen_splits(trained: Sequence[str], tested: Iterable[str], validation_share: float) -> dict[str, str]:
     """The split of each class where those of validation and test are never trained.
 
-    That share (0 to 1) of the trained classes is held out for validation, the ones whose names have the least hash; of
-    four or more at least two, as a single class has nothing to be told from.
+    That share (0 to 1) of the trained classes is held out for validation, the ones whose names have the least hash. A
+    single class has nothing to be told from: at least two are held out and two left, or none where there are not four.
     """
     by_hash = sorted(trained, key=lambda name: hashlib.sha256(name.encode()).digest())
-    number = round(validation_share * len(by_hash))
-    number = max(number, 2) if validation_share > 0 and len(by_hash) >= 4 else number
+    number = min(max(round(validation_share * len(by_hash)), 2), len(by_hash) - 2)
+    if number < 2 or not validation_share:
+        number = 0
     held_out = set(by_hash[:number])
     splits = {name: "validation" if name in held_out else "train" for name in trained}
     return splits | dict.fromkeys(tested, "test")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -92,10 +93,14 @@ class Dml(Method):
         smoothing: float = option(
             0.15, "Share of the soft adversary's targets that all classes are given.", least=0, below=1
         )
-        classifier_hidden: int = option(512, "Hidden units of the classifier (open).", least=1)
+        classifier_hidden: int = option(512, "Hidden units of the classifier (open).", least=1, most=2**16)
         classifier_dropout: float = option(0.1, "Dropout on the classifier's hidden units.", least=0, below=1)
         memory: int = option(
-            0, "Embeddings of former batches that are further references of a loss that takes any; 0: none.", least=0
+            0,
+            "Embeddings of former batches, less than an epoch has, that are further references of a loss that takes "
+            "any; 0: none.",
+            least=0,
+            most=2**24,
         )
         memory_weight: float = option(1.0, "Weight of the loss against these; it begins when all are there.", least=0)
         energy_weight: float = option(0.13, "Weight of energy confusion (open; of its authors for cars).", least=0)
@@ -107,9 +112,8 @@ class Dml(Method):
             "angular loss of all pairs of unit vectors, as PyTorch Metric Learning.",
             ANGULAR_FORMS,
         )
-        proxy_scale: float = option(
-            3.0, "Length that Proxy-NCA gives to embeddings and proxies; 1 for products.", above=0
-        )
+        embedding_length: float = option(3.0, "Length that Proxy-NCA gives to embeddings; 1 for products.", above=0)
+        proxy_length: float = option(3.0, "Length that Proxy-NCA gives to proxies; 8 for products.", above=0)
         proxy_smoothing: float = option(
             0.1, "Share of Proxy-NCA's targets that wrong classes are given.", least=0, below=1
         )
@@ -120,7 +124,7 @@ class Dml(Method):
         similarity_base: float = option(0.5, "Cosine from which the pairs of multi-similarity count.", least=-1, most=1)
         similarity_epsilon: float = option(0.1, "Slack of the mining of multi-similarity.", least=0)
         softmax_temperature: float = option(0.05, "Temperature of norm-softmax.", above=0)
-        centers: int = option(10, "Centers of a class in SoftTriple.", least=1)
+        centers: int = option(10, "Centers of a class in SoftTriple.", least=1, most=2**16)
         center_scale: float = option(20.0, "Sharpness of SoftTriple.", above=0)
         center_gamma: float = option(0.1, "Temperature among the centers of a class in SoftTriple.", above=0)
         center_margin: float = option(0.01, "Margin of SoftTriple.", least=0)
@@ -150,6 +154,7 @@ class Dml(Method):
             self.add_head("proxies", _proxies(self._loss.proxies(params) * num_labels), None, dim)
         if params.memory:
             self.add_head("memory", EmbeddingQueue(params.memory, dim, name="memory"), None, dim)
+        self._epoch, self._warned = 0, False
         self._adversary = _ADVERSARIES.get(params.extension, "")
         if not self._adversary:
             return
@@ -169,9 +174,20 @@ class Dml(Method):
 
     def start_step(self, clock: Clock) -> None:
         """Sets lambda at the start of an epoch; within one it stands in the checkpoint."""
+        self._epoch = clock.epoch
         if self._adversary == "adaptive" and clock.begins_epoch:
             self.heads["class_loss"].roll()
             self._set_lambda()
+
+    def warning(self, step: int, numbers: Mapping[str, float]) -> str:
+        """Says once that the queue is longer than an epoch: its loss is 0 until it holds images twice."""
+        if not self.params.memory or self._warned or self._epoch < 1 or bool(self.heads["memory"].full):
+            return ""
+        self._warned = True
+        return (
+            f"--dml.memory={self.params.memory} is more than an epoch has images: until it is full its loss is 0, and "
+            "then an image meets itself; give less."
+        )
 
     def _set_lambda(self) -> None:
         params, class_loss = self.params, self.heads["class_loss"].mean
@@ -268,7 +284,14 @@ def _angular(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor, *ref
 
 def _proxy_nca(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
     proxies = keras.ops.transpose(kernel)
-    return proxy_nca(x, labels, proxies, scale=params.proxy_scale, smoothing=params.proxy_smoothing)
+    return proxy_nca(
+        x,
+        labels,
+        proxies,
+        scale=params.embedding_length,
+        proxy_scale=params.proxy_length,
+        smoothing=params.proxy_smoothing,
+    )
 
 
 def _proxy_anchor(params: Dml.Params, x: Tensor, labels: Tensor, kernel: Tensor) -> Tensor:
@@ -344,7 +367,10 @@ def _classifier(features: int, classes: int, params: Dml.Params) -> keras.Model:
     """Features (n, g) -> logits (n, C)."""
     inputs = keras.Input((features,), name="features")
     x = keras.layers.Dense(params.classifier_hidden, activation="relu", dtype="float32", name="hidden")(inputs)
-    x = Dropout(params.classifier_dropout, dtype="float32", name="dropout")(x) if params.classifier_dropout else x
+    if params.classifier_dropout:
+        # Drawn from what `keras.utils.set_random_seed` has set, as initial weights are.
+        seed = random.getrandbits(31)
+        x = Dropout(params.classifier_dropout, seed=seed, dtype="float32", name="dropout")(x)
     logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="classifier")
 

@@ -56,7 +56,7 @@ class Timam(Method):
             ADVERSARIES,
         )
         d_input: str = option("raw", "The discriminator sees embeddings as they are, or of length 1 (open).", INPUTS)
-        d_units: int = option(256, "Hidden units of the discriminator.", least=1)
+        d_units: int = option(256, "Hidden units of the discriminator.", least=1, most=2**16)
         d_every: int = option(1, "Steps of the towers for one of the discriminator.", least=1)
         image_targets: str = option("0.8,1.2", "Range of the discriminator's random targets for images.")
         text_targets: str = option("0,0.3", "Range of the discriminator's random targets for texts.")

@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import pickle
+import reprlib
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -114,8 +115,18 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
+def _refuse_buffer(*_: Any) -> None:
+    raise _NotTensorsError("a buffer")
+
+
 # Python's own unpickler: in the one written in C a mangled number of a memo can ask for gigabytes.
 class _Unpickler(pickle._Unpickler):
+    # A byte array takes the room that a pickle asks for before it is read, and PyTorch writes none.
+    dispatch = {  # noqa: RUF012 - as in the class above it
+        **pickle._Unpickler.dispatch,
+        **{code[0]: _refuse_buffer for code in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER)},
+    }
+
     def __init__(self, file: io.BytesIO):
         super().__init__(file)
         self.storages: dict[str, _Storage] = {}
@@ -128,7 +139,7 @@ class _Unpickler(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         tag, kind, key, _, count, *view = pid
         if tag != "storage" or not isinstance(kind, _StorageType) or view not in ([], [None]):
-            raise _NotTensorsError(f"a reference {pid!r:.80}")
+            raise _NotTensorsError(f"a reference {reprlib.repr(pid)}")
         storage = _Storage(kind, str(key), int(count))
         if self.storages.setdefault(storage.key, storage) != storage:
             raise ValueError(f"storage {key} has two types or sizes")
@@ -161,14 +172,15 @@ def _read_zip(data: bytes) -> tuple[Any, _Storages]:
     """A folder of any name with the tensors in `data.pkl`, and each storage in a file `data/KEY`."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = {info.filename: info for info in archive.infolist()}
+        read: Callable[[str], bytes] = lambda name: archive.read(_stored(entries[name]))  # noqa: E731
         (root,) = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
-        if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+        if f"{root}byteorder" in entries and read(f"{root}byteorder") != b"little":
             raise ValueError("it was written on a big-endian machine")
-        unpickler = _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")))
+        unpickler = _Unpickler(io.BytesIO(read(f"{root}data.pkl")))
         tensors = unpickler.load()
-        read: Callable[[str], bytes] = lambda key: archive.read(_stored(entries[f"{root}data/{key}"]))  # noqa: E731
         return tensors, {
-            key: np.frombuffer(read(key), storage.dtype, storage.size) for key, storage in unpickler.storages.items()
+            key: np.frombuffer(read(f"{root}data/{key}"), storage.dtype, storage.size)
+            for key, storage in unpickler.storages.items()
         }
 
 
@@ -184,7 +196,7 @@ def _named(tensors: Any) -> dict[str, _Tensor]:
         raise _NotTensorsError(f"a {type(tensors).__name__} in place of a state dict")
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
-            raise _NotTensorsError(f"{name!r:.80} is a {type(value).__name__.lstrip('_')}")
+            raise _NotTensorsError(f"{reprlib.repr(name)} is a {type(value).__name__.lstrip('_')}")
     return tensors
 
 
@@ -194,12 +206,17 @@ def _array(name: str, tensor: _Tensor, storages: _Storages) -> np.ndarray:
     offset, shape, strides = tensor.offset, tensor.shape, tensor.strides
     numbers = (offset, *shape, *strides)
     if len(shape) != len(strides) or not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError(f"{name} has the shape {shape} with strides {strides} at {offset}")
+        raise ValueError(f"{name} has {_extent(tensor)}")
     count = math.prod(shape)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if count and (last >= len(storage) or count > len(storage)):
-        raise ValueError(f"{name} has the shape {shape} with strides {strides} at {offset} of {len(storage)} numbers")
+        raise ValueError(f"{name} has {_extent(tensor)} of {len(storage)} numbers")
     if not count:
         return np.empty(shape, storage.dtype)
     steps = tuple(stride * storage.itemsize for stride in strides)
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
+
+
+def _extent(tensor: _Tensor) -> str:
+    shape, strides, offset = map(reprlib.repr, (tensor.shape, tensor.strides, tensor.offset))
+    return f"the shape {shape} with strides {strides} at {offset}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xmkeras import methods
-from xmkeras.config import PICTURES, Config
+from xmkeras.config import Config
 from xmkeras.data.roles import parse_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import ClassSampler, PairSampler, Sampler
@@ -75,8 +75,8 @@ def _encoder(config: Config, side: Side, asked: Mapping[str, Any]) -> Encoder:
     """An encoder of a side with what the method asks of it."""
     if unknown := asked.keys() - inspect.signature(side.encoder).parameters:
         raise UserError(
-            f"--method={config.method} with these options asks for the {min(unknown)} of {PICTURES}, which "
-            f"{side.kind} have not; give pictures, or other --{config.method} options."
+            f"--method={config.method} with these options asks its encoder for {min(unknown)}, which {side.kind} have "
+            f"not; give inputs of another kind, or other --{config.method} options."
         )
     return side.encoder(**asked)
 

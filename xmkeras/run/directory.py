@@ -89,7 +89,8 @@ class RunDirectory:
     def config(self) -> Config:
         """The config that the run was started with."""
         try:
-            config = Config.from_flags(json.loads(self.config_file.read_text(encoding="utf-8")))
+            values = json.loads(self.config_file.read_text(encoding="utf-8"))
+            config = Config.from_flags(values, saved=True)
             return config.completed(methods.load(config.method).Params)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.config_file} cannot be read ({error}); train into a new --run.") from error

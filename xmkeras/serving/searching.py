@@ -38,13 +38,11 @@ def find(gallery: Gallery, queries: Sequence[Queries], *, top: int = 10) -> list
     Args:
         gallery: what to search.
         queries: what to ask, see `read_queries`.
-        top: results of each query, cut to the size of the gallery.
+        top: results of each query, 1 or more, cut to the size of the gallery.
 
     Raises:
-        UserError: `top` is below 1, a picture cannot be decoded, or the gallery cannot be searched by such queries.
+        UserError: a picture cannot be decoded, or the gallery cannot be searched by such queries.
     """
-    if top < 1:
-        raise UserError(f"--top={top} shows nothing; use 1 or more.")
     found = []
     for asked in queries:
         names, scores, valid = gallery.search(asked.side, asked.rows, top)

@@ -66,7 +66,7 @@ def download(options: SourceOptions) -> None:
     Raises:
         UserError: there is no network, or the file is not the published one.
     """
-    fetch_archive(_ARCHIVE, "jpg", os.path.join(options.root, "flowers", "jpg"))
+    fetch_archive(_ARCHIVE, "jpg", os.path.join(_folder(options.root), "jpg"))
 
 
 def _folder(root: str) -> str:
