@@ -26,6 +26,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 # richest, and with the queue of embeddings.
 _RELU = ("--method=dml", "--dml.maps=relu")
 _ALL_PAIRS = ("--dml.loss=angular", "--dml.angular_form=all_pairs")
+_QUEUE = (*_RELU, "--dml.extension=base", "--dml.loss=supcon", "--dml.memory=12")
 DML: dict[str, tuple[str, ...]] = {
     "dml_base": (*_RELU, "--dml.extension=base", "--dml.triplet_margin=0.5"),
     "dml_gdfl": (*_RELU, "--dml.extension=gdfl", "--dml.loss=proxy_nca"),
@@ -65,7 +66,7 @@ CASES: dict[str, Case] = {
     **{name: Case((*METHODS[name], *LSTM)) for name in ("cmpm_cmpc", "timam")},
     "timam_bert": Case(("--method=timam", "--text_tower=bert", "--bert_dropout=0"), steps=240),
     "dml_adapt_adv": Case((*DML["dml_adapt_adv"], *_BY_CLASS), "colours", 120, ("R@1",)),
-    "dml_memory": Case((*DML["dml_energy"], *_BY_CLASS, "--dml.memory=12"), "colours", 120, ("R@1",)),
+    "dml_memory": Case((*_QUEUE, *_BY_CLASS), "colours", 120, ("R@1",)),
     "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),
     "pair_score": Case((f"{_TOYS}pair_score",), "vectors", 120),
 }

@@ -201,7 +201,7 @@ def test_half_precision_learns_and_stays_finite(name: str, precision: str, tmp_p
         assert np.all(np.isfinite(np.asarray(value, np.float32))), key
     with (run.path / "metrics.csv").open(encoding="utf-8", newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < max(losses[:3])  # a queue of embeddings fills first
     if precision == "mixed_float16":
         assert last["loss_scale/scale"] < 2.0**15 or int(last["loss_scale/finite_steps"]) == 20
 
