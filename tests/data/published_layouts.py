@@ -58,11 +58,11 @@ def write_cars(data_dir: pathlib.Path, classes: tuple[int, ...] = (1, 2, 98, 99,
 
 
 def write_online_products(data_dir: pathlib.Path) -> pathlib.Path:
-    """`data_dir/Stanford_Online_Products`: two products for training and two for testing, two pictures each."""
+    """`data_dir/Stanford_Online_Products`: four products for training and two for testing, two pictures each."""
     folder = data_dir / "Stanford_Online_Products"
     folder.mkdir(parents=True)
     number = 0
-    for name, products in (("train", (1, 2)), ("test", (11319, 11320))):
+    for name, products in (("train", (1, 2, 3, 4)), ("test", (11319, 11320))):
         lines = ["image_id class_id super_class_id path\n"]
         for product in products:
             for picture in range(2):

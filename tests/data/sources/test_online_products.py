@@ -18,9 +18,9 @@ def options(tmp_path) -> SourceOptions:
 def test_the_published_layout(tmp_path, options):
     folder = write_online_products(tmp_path)
     table = load(options)
-    assert (len(table), table.num_labels, table.label_kind) == (8, 4, "class")
-    assert {split: len(table.split(split)) for split in table.split_names} == {"train": 2, "validation": 2, "test": 4}
-    assert set(table.label_names) == {"1", "2", "11319", "11320"}
+    assert (len(table), table.num_labels, table.label_kind) == (12, 6, "class")
+    assert {split: len(table.split(split)) for split in table.split_names} == {"train": 4, "validation": 4, "test": 4}
+    assert set(table.label_names) == {"1", "2", "3", "4", "11319", "11320"}
     assert set(table.categories) == {"bicycle", "chair"}
     assert table.read_bytes(0) == (folder / "chair_final/101_0.JPG").read_bytes()
 

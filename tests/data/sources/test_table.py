@@ -274,8 +274,7 @@ def test_classes_are_split_in_halves_in_order_of_their_name_on_request(folder):
     options = {"captions": False, "check_images": False, "split_rule": "classes"}
     table = load_text(folder, CLASSES, **options, validation_share=0.5)
     of_split = {name: {table.label_names[label] for label in table.split(name).labels} for name in table.split_names}
-    assert of_split["test"] == {"9", "10"}
-    assert of_split["train"] | of_split["validation"] == {"1", "2"}
+    assert of_split == {"train": {"1", "2"}, "test": {"9", "10"}}  # two classes are too few to hold any out
     assert load_text(folder, CLASSES, **options, validation_share=0.0).split_names == ["train", "test"]
     names = CLASSES.replace("10", "violet").replace("9", "rose")
     assert load_text(folder, names, **options, validation_share=0.0).split_names == ["train", "test"]
