@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 METHODS: dict[str, tuple[str, ...]] = {
-    "cmpm": ("--method=cmpm",),
+    # With all of its terms; without the classifier it is the method of the case `vectors_words`.
     "cmpm_cmpc": ("--method=cmpm", "--cmpm.classifier=cmpc"),
     # The adversary is on from the first step, and both phases run in every step.
     "daml": ("--method=daml", "--daml.schedule=constant", "--daml.sigma=0.1", "--daml.head_every=1"),

@@ -190,7 +190,7 @@ def test_export_round_trip(overfitted: Overfitted):
 
 # Both types meet the same layers; float16 has a loss scale beside them.
 @pytest.mark.parametrize(
-    ("name", "precision"), [*((name, "mixed_float16") for name in CASES), ("timam_bert", "mixed_bfloat16")]
+    ("name", "precision"), [*((name, "mixed_float16") for name in CASES), (DEEP, "mixed_bfloat16")]
 )
 @pytest.mark.usefixtures("plain_tower")
 def test_half_precision_learns_and_stays_finite(name: str, precision: str, tmp_path: pathlib.Path):
