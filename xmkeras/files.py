@@ -31,8 +31,23 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
         UserError: the disk is full or the folder cannot be written; the old file is as it was.
     """
     contents = data.encode() if isinstance(data, str) else data
-    with _whole(Path(path)) as file:
+    with explained(path), _whole(Path(path)) as file:
         file.write(contents)
+
+
+@contextlib.contextmanager
+def explained(path: str | os.PathLike[str], otherwise: str = "choose another folder") -> Iterator[None]:
+    """Says in one sentence that `path` cannot be written, and what may be done beside freeing space.
+
+    Raises:
+        UserError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; free some space there or {otherwise}."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -40,7 +55,7 @@ def new_array(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Iterator[
     """A float32 array of `shape` in a new .npy file, to be filled: in place once the block ends, gone if it fails.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; an old file is as it was.
+        OSError: the disk is full or the folder cannot be written; an old file is as it was. See `explained`.
     """
     with _whole(Path(path)) as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -87,24 +102,19 @@ def package_folder(module: str, missing: str) -> Path:
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
     """A new file beside `path`, moved there when the block ends, deleted when an exception ends it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp makes files private; a report is to be read by whoever may read its folder.
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}; free some space there or choose another folder."
-        ) from error
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a report is to be read by whoever may read its folder.
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
 
 
 def _array(data: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:

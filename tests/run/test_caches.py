@@ -18,6 +18,7 @@ from xmkeras import flags, methods
 from xmkeras.config import Config
 from xmkeras.data.readers import Pictures, Reader, Sentences, Several, TokenVectors, Vectors
 from xmkeras.data.rows import RowTable
+from xmkeras.errors import UserError
 from xmkeras.method import Method
 from xmkeras.run import jobs
 from xmkeras.run.assembly import build_method, load_table
@@ -146,6 +147,15 @@ def test_dropped_words_are_computed_anew(arguments: list[str], tmp_path: pathlib
     run = parts(arguments, "--word_dropout=0.1")
     freeze(run.method, "text_encoder/bert_.*")
     assert isinstance(run.readers(tmp_path)["text"], Sentences)
+
+
+@pytest.mark.parametrize("frozen", ["image_backbone/.*", "text_encoder/bert_.*"])
+def test_a_folder_that_cannot_be_written_is_one_sentence(arguments: list[str], tmp_path: pathlib.Path, frozen: str):
+    (tmp_path / "file").write_text("")
+    run = parts(arguments, f"--feature_dir={tmp_path / 'file' / 'features'}")
+    freeze(run.method, frozen)
+    with pytest.raises(UserError, match=r"cannot be written: Not a directory; .* or train with --nofeature_cache\.$"):
+        run.readers(tmp_path)
 
 
 def test_views_of_pictures_lie_side_by_side(arguments: list[str], tmp_path: pathlib.Path):

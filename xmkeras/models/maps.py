@@ -59,4 +59,3 @@ def fused_features(last: keras.KerasTensor, maps: Sequence[keras.KerasTensor], f
             pooled.append(MapAttention(fusion.attention, name=f"attention_{number}")([one, last]))
     pooled += [last] if fusion.include_last or not maps else []
     return keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
-

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xmkeras.errors import UserError
-from xmkeras.files import new_array
+from xmkeras.files import explained, new_array
 from xmkeras.retrieval.counting import blocks
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.sequences import Block, Sequences
@@ -37,7 +37,7 @@ def compute(
     they belong. The file is in place only once it is whole. Raises UserError when it cannot be written, ValueError
     for scores of another shape.
     """
-    with new_array(path, (len(images), len(texts))) as matrix:
+    with explained(path), new_array(path, (len(images), len(texts))) as matrix:
         for rows in _shards(images, shard[0]):
             block = images.block(rows)
             for columns in _shards(texts, shard[1]):
@@ -53,7 +53,7 @@ def mean(matrices: Sequence[np.ndarray], path: str | os.PathLike[str]) -> np.nda
     shapes = {matrix.shape for matrix in matrices}
     if len(shapes) != 1:
         raise UserError(f"score matrices of shapes {sorted(shapes)} have no mean: score the same split with each model")
-    with new_array(path, shapes.pop()) as result:
+    with explained(path), new_array(path, shapes.pop()) as result:
         for rows in blocks(len(result), _ROWS):
             result[rows] = np.mean([matrix[rows] for matrix in matrices], axis=0, dtype=np.float64)
     return _opened(path)

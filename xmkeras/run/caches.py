@@ -18,7 +18,7 @@ from xmkeras.data.passes import one_pass
 from xmkeras.data.readers import Items, Reader, Several, TokenVectors, Vectors
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
-from xmkeras.files import new_array
+from xmkeras.files import explained, new_array
 from xmkeras.method import Method
 from xmkeras.models.encoder import Encoder
 from xmkeras.retrieval.embeddings import EmbeddingSet, EmbeddingWriter, Sequences
@@ -63,7 +63,6 @@ def readers_of(
         several = training and side.views is not None
         views = side.views(table) if several and side.views else Views(side.reader(table, False), 0)
         items = Items.of(name, table, distinct=True)
-        front = front.folded() if config.train.fold_batch_norm else front
         chosen[name] = _cached(folder, name, views, items, front, config)
     return chosen
 
@@ -72,7 +71,8 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
     """A reader of what `front` makes of each item: arrays of one shape, of each view, or many vectors beside a mask."""
     last = front.parts[-1]
     entries = last.gives
-    digest = hashlib.sha256(repr((views.reader.stamp(), config.train.precision)).encode())
+    folds = config.train.fold_batch_norm
+    digest = hashlib.sha256(repr((views.reader.stamp(), config.train.precision, folds)).encode())
     for part in front.parts:
         for variable in part.model.weights:
             digest.update(np.asarray(variable).tobytes())
@@ -82,8 +82,9 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
     paths = [folder / stem] if ragged else [folder / f"{stem}{_suffix(side, name)}.npy" for name in entries]
     if not all(path.exists() for path in paths):
         logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
-        blocks = _blocks(front, views, items, entries, ragged)
-        _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks)
+        blocks = _blocks(front.folded() if folds else front, views, items, entries, ragged)
+        with explained(paths[0], "train with --nofeature_cache"):
+            _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks)
     if ragged:
         return _read_ragged(paths[0], entries, items)
     arrays = [
