@@ -237,6 +237,11 @@ class TrainConfig(Options):
     )
     precision: str = _devices("float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16"))
     devices: str = _devices("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
+    norm_warmup: bool = _training(
+        True,
+        "batch norms average their statistics over few steps at first: --norm_momentum holds from the step on at which "
+        "(1 + step) / (10 + step) exceeds it",
+    )
     synchronized_batch_norm: bool = _devices(True, "batch norm sees the batch of all replicas")
     intra_op_threads: int = _devices(
         0,

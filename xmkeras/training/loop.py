@@ -25,6 +25,7 @@ from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.loss_scale import LossScale
 from xmkeras.training.monitor import Monitor
+from xmkeras.training.norm_averages import NormAverages
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
 from xmkeras.training.schedules import Schedule, build_schedule
 from xmkeras.training.step import TrainStep
@@ -121,6 +122,7 @@ class Trainer:
             variables = method.named_variables()
             self._average = MovingAverage(variables, options.ema) if options.ema else None
             self._loss_scale = LossScale() if options.precision == "mixed_float16" else None
+            self._norms = NormAverages(method) if options.norm_warmup else None
         self._freezer = Freezer(method)
         self._groups = [parse_group(text) for text in options.group]
         self.step = 0
@@ -173,6 +175,8 @@ class Trainer:
             batch = next(iterator)
             for optimizer in optimizers.values():
                 optimizer.set_rate(schedule.rate(self.step - span.first))
+            if self._norms is not None:
+                self._norms.start_step(self.step - span.first)
             self.method.start_step(Clock(self.step, self.steps_per_epoch, self.total_steps))
             results = train_step(batch, self.step)
             names = train_step.gradient_names(self.step)
