@@ -44,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     from xmkeras.serving.queries import read_queries
 
     model = SearchModel(options.model)
+    if doubt := model.metadata.get("doubt"):
+        print(f"xmkeras: {doubt}", file=sys.stderr)
     queries = read_queries(model, **asked)
     side = options.find.removesuffix("s")
     gallery = galleries.open_gallery(

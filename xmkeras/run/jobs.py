@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ from xmkeras.errors import UserError
 from xmkeras.files import write_atomically
 from xmkeras.method import Method
 from xmkeras.models.image import set_synchronized
-from xmkeras.retrieval import metrics, paired
+from xmkeras.retrieval import metrics, paired, verdict
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.measured import Measured, Show
 from xmkeras.retrieval.report import Section, write_report
@@ -42,11 +42,15 @@ from xmkeras.training.strategy import make_strategy, set_threads
 
 
 class Loaded(NamedTuple):
-    """A trained run: its method with the weights that are used, the step they are of, and its sides."""
+    """A trained run: its method with the weights that are used, the step they are of, its sides, and its training.
+
+    `state` is what the checkpoint tells of the training until then.
+    """
 
     method: Method
     step: int
     sides: dict[str, Side]
+    state: Mapping[str, Any]
 
 
 def train(config: Config, run: RunDirectory) -> Result:
@@ -127,7 +131,15 @@ def _train(
         result = trainer.run()
         if validation is not None:
             validation.write_projector()
+            result = dataclasses.replace(result, doubt=_doubt(result, validation))
     return result
+
+
+def _doubt(result: Result, validation: Validation) -> str:
+    """What is to be told of a run that has ended; "" for nothing."""
+    value = None if result.best_step is None else result.best_value
+    state = {"best_value": value, "best_metric": result.best_metric, "chance": result.chance}
+    return " ".join(filter(None, (_validation_doubt(state), validation.doubt)))
 
 
 def load(config: Config, run: RunDirectory) -> Loaded:
@@ -147,7 +159,7 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     method = build_method(config, sides, checkpoint.state["num_labels"])
     named = method.named_variables()
     restore(named, weights | {name: averages[name] for name in averages if name in named})
-    return Loaded(method, checkpoint.step, sides)
+    return Loaded(method, checkpoint.step, sides, checkpoint.state)
 
 
 def measure(config: Config, run: RunDirectory, split: str = "test") -> tuple[Measured, int]:
@@ -207,7 +219,7 @@ def evaluate(
     report = write_report(
         folder,
         title=f"{run.path.name}: {split} split of {part.name}",
-        notes=f"Weights of step {step:,}; `flags.cfg` of the run trains them again.",
+        notes=f"Weights of step {step:,}; `flags.cfg` of the run trains them again. {verdict.of_measured(measured)}",
         results=measured.results,
         sections=sections,
         metrics_csv=run.path / "metrics.csv",
@@ -236,7 +248,7 @@ def export(
         UserError: the run has no checkpoint, the gallery's data are missing, the tokenizer cannot be had, or the disk
             is full.
     """
-    method, _, sides = load(config, run)
+    method, _, sides, state = load(config, run)
     galleries: dict[str, EmbeddingSet] = {}
     files: dict[str, str] = {}
     if gallery != "none":
@@ -260,7 +272,14 @@ def export(
         gallery_files=files,
         top_k=top_k,
         credit=run.credit(),
+        doubt=" ".join(filter(None, (_validation_doubt(state), verdict.of_sets(galleries, method.similarity)))),
     )
+
+
+def _validation_doubt(state: Mapping[str, Any]) -> str:
+    """What the best value on the validation split says, by the state of a checkpoint; "" for nothing."""
+    value, name, chance = (state.get(key) for key in ("best_value", "best_metric", "chance"))
+    return "" if value is None or chance is None else verdict.at_chance({name: value, f"chance/{name}": chance}, name)
 
 
 def _set_policy(config: Config, precision: str) -> None:
@@ -285,7 +304,7 @@ def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
 
 
 def _evaluator(config: Config, run: RunDirectory, part: RowTable, split: str) -> tuple[Evaluator, int]:
-    method, step, sides = load(config, run)
+    method, step, sides, _ = load(config, run)
     check_table(sides, config, part)
     evaluator = Evaluator(config, part, method, sides, run.embeddings(split))
     _ = evaluator.figures  # says now what cannot be measured

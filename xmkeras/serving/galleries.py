@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from xmkeras.errors import UserError
+from xmkeras.retrieval import verdict
 from xmkeras.serving.client import Rows, SearchModel
 from xmkeras.serving.queries import check_takes
 from xmkeras.serving.saved_model import GALLERY_FILES
@@ -64,6 +65,8 @@ class FolderGallery:
             batch=model.batch_size,
             progress=lambda done, total: say(f"Embedding {folder}: {done} of {total} images"),
         )
+        if doubt := verdict.all_alike("image", self._index.vectors, self._index.score):
+            say(doubt)
         for fault in self._index.broken[:SHOWN_FAULTS]:
             say(f"Left out: {fault}")
         if len(self._index.broken) > SHOWN_FAULTS:
