@@ -1,13 +1,13 @@
 """What a person has to be told of a model that has learnt nothing, in a sentence."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.measured import Measured
 from xmkeras.retrieval.metrics import lower_is_better
-from xmkeras.retrieval.scores import Score
 
 # From this mean cosine of two different items on, they are told apart by rounding alone.
 _ALIKE = 0.999
@@ -19,7 +19,7 @@ ADVICE = "train longer, with pretrained weights, or with another --learning_rate
 
 
 def at_chance(figures: Mapping[str, float], name: str) -> str:
-    """A sentence where the figure `name` is no better than "chance/" before its name, "" where it is or none is known."""
+    """A sentence where the figure `name` is no better than that of a random order, `chance/name`, "" elsewhere."""
     chance = figures.get(f"chance/{name}")
     if chance is None or name not in figures:
         return ""
@@ -30,10 +30,10 @@ def at_chance(figures: Mapping[str, float], name: str) -> str:
     return f"{name} is {value:.1f}, and a random order has {chance:.1f}: the model has learnt nothing; {ADVICE}."
 
 
-def all_alike(side: str, vectors: np.ndarray, score: Score = None) -> str:
+def all_alike(side: str, vectors: np.ndarray, score: Any = None) -> str:
     """A sentence where the embeddings of a side, (n, d), are nearly equal; "" where they are not.
 
-    Only cosines are judged: a distance may be as small as it likes.
+    Only cosines are judged, `score` None or "cosine": a distance may be as small as it likes.
     """
     if score not in (None, "cosine") or getattr(vectors, "ndim", 0) != 2 or len(vectors) < 2:
         return ""
@@ -48,7 +48,7 @@ def all_alike(side: str, vectors: np.ndarray, score: Score = None) -> str:
     return f"The embeddings of the {side}s are nearly equal (mean cosine {mean:.4f}), so that scores tell little."
 
 
-def of_sets(sets: Mapping[str, EmbeddingSet], score: Score = None) -> str:
+def of_sets(sets: Mapping[str, EmbeddingSet], score: Any = None) -> str:
     """The sentences of `all_alike` for each side."""
     return " ".join(filter(None, (all_alike(side, one.vectors, score) for side, one in sets.items())))
 

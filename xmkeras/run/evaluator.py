@@ -125,7 +125,7 @@ class Evaluator:
             embedded[name] = self._stream(name)
             if name == "image" and not len(embedded[name][0]):
                 raise UserError(
-                    f"None of the images of {self.table.name} can be read; check them with tools.verify_data."
+                    f"None of the images of {self.table.name} can be read; check them with `xmkeras verify`."
                 )
         images = embedded["image"][0]
         missing = len(self.table.distinct_images()) - len(images)

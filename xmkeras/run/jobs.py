@@ -278,8 +278,10 @@ def export(
 
 def _validation_doubt(state: Mapping[str, Any]) -> str:
     """What the best value on the validation split says, by the state of a checkpoint; "" for nothing."""
-    value, name, chance = (state.get(key) for key in ("best_value", "best_metric", "chance"))
-    return "" if value is None or chance is None else verdict.at_chance({name: value, f"chance/{name}": chance}, name)
+    name = str(state.get("best_metric"))
+    figures = {name: state.get("best_value"), f"chance/{name}": state.get("chance")}
+    known = {key: float(value) for key, value in figures.items() if value is not None}
+    return verdict.at_chance(known, name)
 
 
 def _set_policy(config: Config, precision: str) -> None:
