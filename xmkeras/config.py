@@ -281,6 +281,9 @@ class TrainConfig(Options):
     best_metric: str = _evaluation("", "validation metric whose best checkpoint is kept; empty: the protocol's own")
     use_best: bool = _evaluation(True, "evaluation and export use the best checkpoint, not the last")
     patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never", least=0)
+    init_from: str = _training(
+        "", "run directory, or one of its checkpoints, whose weights the run begins with: to fine-tune, or try again"
+    )
     resume: bool = _training(True, "continue the run directory where it stopped")
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ from xmkeras.retrieval.measured import Measured, Show
 from xmkeras.retrieval.report import Section, write_report
 from xmkeras.retrieval.tables import write_eval
 from xmkeras.retrieval.tally import Ties
+from xmkeras.run import initial
 from xmkeras.run.assembly import build_method, load_table, sampler_of, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
@@ -34,7 +35,7 @@ from xmkeras.run.evaluator import Evaluator
 from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests_of, sides_of
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
-from xmkeras.training.checkpoints import Checkpoints, restore
+from xmkeras.training.checkpoints import Checkpoints, restore, used_weights
 from xmkeras.training.groups import Stage
 from xmkeras.training.loop import Batches, Result, Trainer
 from xmkeras.training.monitor import Monitor
@@ -68,12 +69,15 @@ def train(config: Config, run: RunDirectory) -> Result:
             run.clear()
         config = run.continued(config)
         rows = table.split("train")
-        sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
+        kept = read_kept(config, run) or (initial.kept_words(config.train.init_from) if config.train.init_from else {})
+        sides = sides_of(config, methods.load(config.method).sides, rows, kept)
         refuse_not_taken(config, [side.kind for side in sides.values()])
         run.open(config, table.fingerprint(), table.credit)
         write_atomically(run.inputs_file, json.dumps({name: side.kept for name, side in sides.items()}, indent=0))
         with strategy.scope():
             method = _fresh(config, sides, rows.num_labels)
+        if config.train.init_from and not Checkpoints(run.checkpoints).steps():
+            initial.begin_with(method, config.train.init_from, use_best=config.train.use_best)
         if config.train.synchronized_batch_norm and strategy.num_replicas_in_sync > 1:
             for part in method.towers.named_parts.values():
                 set_synchronized(part, True)
@@ -153,12 +157,9 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     if checkpoint is None:
         raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
     _set_policy(config, "float32")  # whatever the towers were trained in: the master weights are float32
-    weights = {n.removeprefix("weights/"): a for n, a in checkpoint.tensors.items() if n.startswith("weights/")}
-    averages = {n.removeprefix("average/"): a for n, a in checkpoint.tensors.items() if n.startswith("average/")}
     sides = kept_sides(config, read_kept(config, run))
     method = build_method(config, sides, checkpoint.state["num_labels"])
-    named = method.named_variables()
-    restore(named, weights | {name: averages[name] for name in averages if name in named})
+    restore(method.named_variables(), used_weights(checkpoint))
     return Loaded(method, checkpoint.step, sides, checkpoint.state)
 
 
@@ -199,7 +200,7 @@ def evaluate(
     other = _other(against, evaluator)
     measured = evaluator.measure(ties)
     # Of other data than the run's, what it began with cannot be told.
-    began_here = config.data == run.config().data and "train" in table.split_names
+    began_here = config.data == run.config().data and "train" in table.split_names and not config.train.init_from
     show = Show(
         thumbnail=evaluator.thumbnail,
         credit=part.credit,

@@ -65,6 +65,8 @@ class FolderGallery:
             batch=model.batch_size,
             progress=lambda done, total: say(f"Embedding {folder}: {done} of {total} images"),
         )
+        for note in self._index.notes:
+            say(note)
         if doubt := verdict.all_alike("image", self._index.vectors, self._index.score):
             say(doubt)
         for fault in self._index.broken[:SHOWN_FAULTS]:

@@ -128,7 +128,9 @@ class Trainer:
         self._strategy = strategy
         self._checkpoints = checkpoints
         self._monitor = monitor
-        self._finite = FiniteCheck(checkpoints, describe_rows)
+        clip = "" if options.clip_norm else " --clip_norm=1"
+        calmer = f"--learning_rate={0.1 * options.learning_rate:.3g}{clip}"
+        self._finite = FiniteCheck(checkpoints, describe_rows, calmer)
         self._sign = -1.0 if lower_is_better(options.best_metric) else 1.0
         self._eval_every = options.eval_every or steps_per_epoch
         self._save_every = options.save_every or self._eval_every
