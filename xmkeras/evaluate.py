@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     print(format_table(measured.results))
     if doubt := verdict.of_measured(measured):
         print(doubt)
-    print(f"Report: {report}")
+    print(f"Report: {report}" if report else f"{run.path} cannot be written; --output=DIR writes a report elsewhere.")
     return 0
 
 

@@ -77,8 +77,10 @@ class ImageIndex:
         if not files:
             raise UserError(f"no images in {root}: looked for {', '.join(SUFFIXES)} there and in its subfolders")
         # Indexes made before there was another score hold unit vectors, and keep their names.
-        key = [os.fsencode(root.resolve()), model_fingerprint.encode(), *([] if score == "cosine" else [score.encode()])]
-        place, notes = Path(cache_dir) / hashlib.sha256(b"\n".join(key)).hexdigest()[:20], []
+        model = [model_fingerprint.encode(), *([] if score == "cosine" else [score.encode()])]
+        key = hashlib.sha256(b"\n".join([os.fsencode(root.resolve()), *model])).hexdigest()
+        place = Path(cache_dir) / key[:20]
+        notes: list[str] = []
         with _locked(place, notes) as folder_of_index:
             store = VectorStore(folder_of_index)
             if store.damage:

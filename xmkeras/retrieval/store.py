@@ -5,8 +5,8 @@
     journal.jsonl   the entries since then, one a line, each with the checksum of its vector
     journal.f32     their vectors
 
-All of it can be made again: what is damaged is thrown away. A process may be killed at any moment: the journal is cut to what is complete, and an array is used only once
-files.json names it.
+All of it can be made again: what is damaged is thrown away. A process may be killed at any moment: the journal is cut
+to what is complete, and an array is used only once files.json names it.
 """
 
 import dataclasses

@@ -18,7 +18,7 @@ from xmkeras.config import Config, refuse_not_taken
 from xmkeras.data.batches import TrainingBatches
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
-from xmkeras.files import write_atomically
+from xmkeras.files import writable, write_atomically
 from xmkeras.method import Method
 from xmkeras.models.image import set_synchronized
 from xmkeras.retrieval import metrics, paired, verdict
@@ -165,7 +165,7 @@ def load(config: Config, run: RunDirectory) -> Loaded:
 
 def measure(config: Config, run: RunDirectory, split: str = "test") -> tuple[Measured, int]:
     """What `evaluate` measures, without a report, and the step of the weights."""
-    evaluator, step = _evaluator(config, run, load_table(config).split(split), split)
+    evaluator, step = _evaluator(config, run, load_table(config).split(split), run.embeddings(split))
     return evaluator.measure(), step
 
 
@@ -177,7 +177,7 @@ def evaluate(
     ties: Ties = "pessimistic",
     output: str = "",
     against: str = "",
-) -> tuple[Measured, pathlib.Path]:
+) -> tuple[Measured, pathlib.Path | None]:
     """Measures a trained run on one split and writes `eval.json`, `report.md` and its pictures.
 
     Args:
@@ -189,14 +189,21 @@ def evaluate(
         against: the directory of another run that this one is compared with on the same split.
 
     Returns:
-        What was measured, and the path of the report.
+        What was measured, and the path of the report; None where no `output` is given and the run cannot be written.
 
     Raises:
         UserError: a run has no checkpoint, or the split's data are missing.
     """
+    with run.workspace(split) as folder:
+        return _evaluated(config, run, split, folder, ties=ties, output=output, against=against)
+
+
+def _evaluated(
+    config: Config, run: RunDirectory, split: str, workspace: pathlib.Path, *, ties: Ties, output: str, against: str
+) -> tuple[Measured, pathlib.Path | None]:
     table = load_table(config)
     part = table.split(split)
-    evaluator, step = _evaluator(config, run, part, split)
+    evaluator, step = _evaluator(config, run, part, workspace)
     other = _other(against, evaluator)
     measured = evaluator.measure(ties)
     # Of other data than the run's, what it began with cannot be told.
@@ -208,13 +215,14 @@ def evaluate(
         name=run.path.name,
         seed=config.train.seed,
         private_dims=evaluator.towers.private_dims,
-        untrained=(lambda: _untrained(config, run, table, split)) if began_here else None,
+        untrained=(lambda: _untrained(config, run, table, split, workspace)) if began_here else None,
     )
     sections = evaluator.protocol.sections(measured, show)
     if other is not None:
-        sections.append(_comparison(config, run, other, part, split, measured, ties))
+        sections.append(_comparison(config, run, other, part, workspace, measured, ties))
     folder = pathlib.Path(output) if output else run.path
-    folder.mkdir(parents=True, exist_ok=True)
+    if not output and not writable(folder):
+        return measured, None
     about = {"split": split, "step": step, "ties": ties, "data": part.name, "run": str(run.path)}
     write_eval(folder / "eval.json", about | measured.results)
     report = write_report(
@@ -249,13 +257,20 @@ def export(
         UserError: the run has no checkpoint, the gallery's data are missing, the tokenizer cannot be had, or the disk
             is full.
     """
+    with run.workspace(gallery) as folder:
+        return _exported(config, run, gallery, folder, top_k=top_k, output=output, tokenizer=tokenizer)
+
+
+def _exported(
+    config: Config, run: RunDirectory, gallery: str, workspace: pathlib.Path, *, top_k: int, output: str, tokenizer: str
+) -> pathlib.Path:
     method, _, sides, state = load(config, run)
     galleries: dict[str, EmbeddingSet] = {}
     files: dict[str, str] = {}
     if gallery != "none":
         table = load_table(config).split(gallery)
         check_table(sides, config, table)
-        evaluator = Evaluator(config, table, method, sides, run.embeddings(gallery))
+        evaluator = Evaluator(config, table, method, sides, workspace)
         galleries = evaluator.embed(named=True)
         paths = table.image_paths
         if paths is not None:
@@ -306,20 +321,22 @@ def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
 
 
-def _evaluator(config: Config, run: RunDirectory, part: RowTable, split: str) -> tuple[Evaluator, int]:
+def _evaluator(config: Config, run: RunDirectory, part: RowTable, workspace: pathlib.Path) -> tuple[Evaluator, int]:
     method, step, sides, _ = load(config, run)
     check_table(sides, config, part)
-    evaluator = Evaluator(config, part, method, sides, run.embeddings(split))
+    evaluator = Evaluator(config, part, method, sides, workspace)
     _ = evaluator.figures  # says now what cannot be measured
     return evaluator, step
 
 
-def _untrained(config: Config, run: RunDirectory, table: RowTable, split: str) -> tuple[EmbeddingSet, EmbeddingSet]:
+def _untrained(
+    config: Config, run: RunDirectory, table: RowTable, split: str, workspace: pathlib.Path
+) -> tuple[EmbeddingSet, EmbeddingSet]:
     """A split, images and texts, embedded with the run's first weights."""
     rows = table.split("train")
     sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
     method = _fresh(config, sides, rows.num_labels)
-    folder = run.embeddings(f"{split}-untrained")
+    folder = workspace.with_name(f"{workspace.name}-untrained")
     embedded = Evaluator(config, table.split(split), method, sides, folder).embed()
     return embedded["image"], embedded["text"]
 
@@ -335,11 +352,17 @@ def _other(against: str, evaluator: Evaluator) -> RunDirectory | None:
 
 
 def _comparison(
-    config: Config, run: RunDirectory, other: RunDirectory, part: RowTable, split: str, measured: Measured, ties: Ties
+    config: Config,
+    run: RunDirectory,
+    other: RunDirectory,
+    part: RowTable,
+    workspace: pathlib.Path,
+    measured: Measured,
+    ties: Ties,
 ) -> Section:
     """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
     theirs = dataclasses.replace(other.config(), data=config.data)
-    second = _evaluator(theirs, other, part, f"{split}-compared")[0].measure(ties)
+    second = _evaluator(theirs, other, part, workspace.with_name(f"{workspace.name}-compared"))[0].measure(ties)
     assert measured.texts is not None
     assert second.texts is not None
     difference = paired.compare(
