@@ -137,6 +137,13 @@ class ModelConfig(Options):
     bert_dropout: float = _bert(0.1, "dropout inside BERT, where it is trained", least=0, below=1)
     max_tokens: int = _text(64, "tokens kept of a caption", least=1, most=2**16)
     embedding_dim: int = _embedding(512, "dimension of the joint embedding", least=1, most=2**16)
+    head_init: str = _embedding(
+        "random",
+        "what the last dense layer of each tower starts with: random weights, or a closed form of the features of the "
+        "training split: cca, canonical correlations of images and texts; of images alone whitened, by the covariance "
+        "within classes, or pca",
+        ("random", "cca", "whitened", "pca"),
+    )
     joint_norm: str = _embedding(
         "batch",
         "norm that ends the towers over pictures and words; none: a dense layer ends them",

@@ -31,6 +31,7 @@ from xmkeras.run.assembly import build_method, load_table, sampler_of, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.evaluator import Evaluator
+from xmkeras.run.head_start import start_heads
 from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests_of, sides_of
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
@@ -86,6 +87,8 @@ def _train(
 ) -> Result:
     rows = table.split("train")
     sampler = sampler_of(config, rows)
+    if Checkpoints(run.checkpoints).latest() is None:
+        start_heads(config, run, rows, sides, method)
     with Monitor(
         run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch
     ) as monitor:
@@ -297,6 +300,7 @@ def _untrained(config: Config, run: RunDirectory, table: RowTable, split: str) -
     rows = table.split("train")
     sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
     method = _fresh(config, sides, rows.num_labels)
+    start_heads(config, run, rows, sides, method)
     folder = run.embeddings(f"{split}-untrained")
     embedded = Evaluator(config, table.split(split), method, sides, folder).embed()
     return embedded["image"], embedded["text"]
