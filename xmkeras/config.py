@@ -267,6 +267,12 @@ class TrainConfig(Options):
         least=0,
         most=1000,
     )
+    feature_type: str = _cache(
+        "float32",
+        "numbers of cached features of images; float16 takes half the room and rounds to three digits",
+        ("float32", "float16"),
+        of=(PICTURES,),
+    )
     fold_batch_norm: bool = _cache(
         True,
         "where nothing trains, in cached features and in the export, batch norms are folded into the convolutions "

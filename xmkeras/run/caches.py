@@ -72,7 +72,10 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
     last = front.parts[-1]
     entries = last.gives
     folds = config.train.fold_batch_norm
-    digest = hashlib.sha256(repr((views.reader.stamp(), config.train.precision, folds)).encode())
+    kind = config.train.feature_type
+    # What float32 adds nothing to keeps the name that it had before there was a choice.
+    known = (views.reader.stamp(), config.train.precision, folds, *(() if kind == "float32" else (kind,)))
+    digest = hashlib.sha256(repr(known).encode())
     for part in front.parts:
         for variable in part.model.weights:
             digest.update(np.asarray(variable).tobytes())
@@ -84,7 +87,7 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
         logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
         blocks = _blocks(front.folded() if folds else front, views, items, entries, ragged)
         with explained(paths[0], "train with --nofeature_cache"):
-            _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks)
+            _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks, kind)
     if ragged:
         return _read_ragged(paths[0], entries, items)
     arrays = [
@@ -121,9 +124,9 @@ def _blocks(
 
 
 def _write(
-    paths: Sequence[pathlib.Path], count: int, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]
+    paths: Sequence[pathlib.Path], count: int, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]], kind: str
 ) -> None:
-    """An array (count, ...) of float32 for each entry; items that never come stay NaN.
+    """An array (count, ...) of that kind of number for each entry; items that never come stay NaN.
 
     Several runs and processes may share the folder: a file appears whole, or not at all.
     """
@@ -132,7 +135,7 @@ def _write(
         for numbers, values in blocks:
             if not arrays:
                 for path, value in zip(paths, values, strict=True):
-                    arrays.append(stack.enter_context(new_array(path, (count, *value.shape[1:]))))
+                    arrays.append(stack.enter_context(new_array(path, (count, *value.shape[1:]), kind)))
                     arrays[-1][:] = np.nan
             for array, value in zip(arrays, values, strict=True):
                 array[numbers] = value
