@@ -30,7 +30,7 @@ def focused(shares: np.ndarray, focal: str) -> np.ndarray:
             force = sum((own - other) * math.sqrt(other) for other in shares)
             scale = sum(other * math.sqrt(other) for other in shares)
         # What the 1e-8 in the norm of a caption of one word makes of equal shares is not greater.
-        kept.append(force > 1e-5 * scale)
+        kept.append(force > 1e-4 * scale)
     kept = np.array(kept) if any(kept) else np.ones(n, bool)
     chosen = shares * kept
     return chosen / chosen.sum()

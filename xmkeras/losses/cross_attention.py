@@ -32,7 +32,7 @@ SLOPE = 0.1
 # Of the squared length of a sum of vectors with weights of e^-20 or more: below it is rounding.
 _FLOOR = 1e-24
 # Equal weights differ by the rounding of what exp multiplies by 20: what is greater by less is not greater.
-_STRICT = 1 + 1e-5
+_STRICT = 1 + 1e-4
 
 
 def cross_attention(
