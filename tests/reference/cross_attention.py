@@ -1,4 +1,4 @@
-"""SCAN, BFAN and late interaction as the releases compute them: caption by caption, with attended vectors, in float64."""
+"""SCAN, BFAN and late interaction as released: caption by caption, with attended vectors, in float64."""
 
 from __future__ import annotations
 

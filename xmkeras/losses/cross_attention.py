@@ -4,13 +4,13 @@ Sources: Lee et al., "Stacked Cross Attention for Image-Text Matching", ECCV 201
 Attention: A Bidirectional Focal Attention Network for Image-Text Matching", ACM MM 2019 (BFAN); Khattab and Zaharia,
 "ColBERT", SIGIR 2020 (late interaction).
 
-A query q attends to the vectors s of a source with weights w; its cosine with what it has attended to, sum_s w_s s, needs
-none of these attended vectors. With the products S = source . query and the Gram matrix G of the source it is
+A query q attends to the vectors s of a source with weights w; its cosine with what it has attended to, sum_s w_s s,
+needs none of these attended vectors. With the products S = source . query and the Gram matrix G of the source it is
 
     sum(w S) / (|q| sqrt(sum(w (G w))))
 
-in which the denominator of the softmax cancels, so that w = exp(smoothing A) does. Vectors that a mask leaves out are made
-zero, and zeros drop out of every sum over a source by themselves.
+in which the denominator of the softmax cancels, so that w = exp(smoothing A) does. Vectors that a mask leaves out are
+made zero, and zeros drop out of every sum over a source by themselves.
 """
 
 from __future__ import annotations
