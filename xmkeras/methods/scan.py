@@ -52,7 +52,7 @@ class Scan(PairScored):
     def scores(self, outputs: Outputs, *, pairs: bool = False) -> Tensor:
         """The mean over the chosen directions."""
         regions, words, region_mask, word_mask = both_sides(outputs)
-        sides = {"region_mask": region_mask, "word_mask": word_mask, "pairs": pairs}
+        sides: dict[str, Any] = {"region_mask": region_mask, "word_mask": word_mask, "pairs": pairs}
         if self.params.interaction == "pooled":
             return pooled_cosine(regions, words, **sides)
         directions = DIRECTIONS if self.params.direction == "both" else (self.params.direction,)
