@@ -276,7 +276,7 @@ def export(
         inputs=requests_of(sides, tokenizer),
         similarity=method.similarity,
         score=method.score,
-        heads=method.heads if method.similarity == "pairs" else {},
+        heads=method.score_heads if method.similarity == "pairs" else {},
         galleries=galleries,
         gallery_split=gallery if galleries else "",
         gallery_files=files,
