@@ -32,11 +32,13 @@ from xmkeras.run.assembly import build_method, load_table, sampler_of, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.evaluator import Evaluator
+from xmkeras.run.head_start import start_heads
 from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests_of, sides_of
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
 from xmkeras.training.checkpoints import Checkpoints, restore, used_weights
-from xmkeras.training.groups import Stage
+from xmkeras.training.freezing import Freezer
+from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.loop import Batches, Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy, set_threads
@@ -94,6 +96,8 @@ def _train(
 ) -> Result:
     rows = table.split("train")
     sampler = sampler_of(config, rows)
+    if not config.train.init_from and Checkpoints(run.checkpoints).latest() is None:
+        start_heads(config, run, rows, sides, method)
     with Monitor(
         run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch
     ) as monitor:
@@ -163,10 +167,27 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     return Loaded(method, checkpoint.step, sides, checkpoint.state)
 
 
-def measure(config: Config, run: RunDirectory, split: str = "test") -> tuple[Measured, int]:
-    """What `evaluate` measures, without a report, and the step of the weights."""
-    evaluator, step = _evaluator(config, run, load_table(config).split(split), run.embeddings(split))
-    return evaluator.measure(), step
+def measure(
+    config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False
+) -> tuple[Measured, int]:
+    """What `evaluate` measures, without a report, and the step of the weights.
+
+    With `cached`, what the fronts make that the last stage did not train is kept and read as it is in training, which
+    many runs over one split share.
+    """
+    part, loaded = load_table(config).split(split), load(config, run)
+    evaluator = _evaluator(config, part, run.embeddings(split), loaded)
+    if cached:
+        freeze(config, loaded.method, stages_of(config)[-1])
+        # As in training: averages of frozen weights may differ from them by rounding.
+        kept = not config.train.ema
+        evaluator.readers = readers_of(config, run, part, loaded.sides, loaded.method, training=False, cached=kept)
+    return evaluator.measure(), loaded.step
+
+
+def freeze(config: Config, method: Method, stage: Stage) -> None:
+    """Makes untrainable what a stage of a run does not train."""
+    Freezer(method).freeze(stage.groups([parse_group(text) for text in config.train.group]))
 
 
 def evaluate(
@@ -203,7 +224,8 @@ def _evaluated(
 ) -> tuple[Measured, pathlib.Path | None]:
     table = load_table(config)
     part = table.split(split)
-    evaluator, step = _evaluator(config, run, part, workspace)
+    loaded = load(config, run)
+    evaluator = _evaluator(config, part, workspace, loaded)
     other = _other(against, evaluator)
     measured = evaluator.measure(ties)
     # Of other data than the run's, what it began with cannot be told.
@@ -223,12 +245,13 @@ def _evaluated(
     folder = pathlib.Path(output) if output else run.path
     if not output and not writable(folder):
         return measured, None
-    about = {"split": split, "step": step, "ties": ties, "data": part.name, "run": str(run.path)}
+    about = {"split": split, "step": loaded.step, "ties": ties, "data": part.name, "run": str(run.path)}
+    doubt = verdict.of_measured(measured)
     write_eval(folder / "eval.json", about | measured.results)
     report = write_report(
         folder,
         title=f"{run.path.name}: {split} split of {part.name}",
-        notes=f"Weights of step {step:,}; `flags.cfg` of the run trains them again. {verdict.of_measured(measured)}",
+        notes=f"Weights of step {loaded.step:,}; `flags.cfg` of the run trains them again. {doubt}",
         results=measured.results,
         sections=sections,
         metrics_csv=run.path / "metrics.csv",
@@ -282,7 +305,7 @@ def _exported(
         inputs=requests_of(sides, tokenizer),
         similarity=method.similarity,
         score=method.score,
-        heads=method.heads if method.similarity == "pairs" else {},
+        heads=method.score_heads if method.similarity == "pairs" else {},
         galleries=galleries,
         gallery_split=gallery if galleries else "",
         gallery_files=files,
@@ -321,12 +344,11 @@ def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
 
 
-def _evaluator(config: Config, run: RunDirectory, part: RowTable, workspace: pathlib.Path) -> tuple[Evaluator, int]:
-    method, step, sides, _ = load(config, run)
-    check_table(sides, config, part)
-    evaluator = Evaluator(config, part, method, sides, workspace)
+def _evaluator(config: Config, part: RowTable, workspace: pathlib.Path, loaded: Loaded) -> Evaluator:
+    check_table(loaded.sides, config, part)
+    evaluator = Evaluator(config, part, loaded.method, loaded.sides, workspace)
     _ = evaluator.figures  # says now what cannot be measured
-    return evaluator, step
+    return evaluator
 
 
 def _untrained(
@@ -336,6 +358,7 @@ def _untrained(
     rows = table.split("train")
     sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
     method = _fresh(config, sides, rows.num_labels)
+    start_heads(config, run, rows, sides, method)
     folder = workspace.with_name(f"{workspace.name}-untrained")
     embedded = Evaluator(config, table.split(split), method, sides, folder).embed()
     return embedded["image"], embedded["text"]
@@ -362,7 +385,8 @@ def _comparison(
 ) -> Section:
     """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
     theirs = dataclasses.replace(other.config(), data=config.data)
-    second = _evaluator(theirs, other, part, workspace.with_name(f"{workspace.name}-compared"))[0].measure(ties)
+    compared = workspace.with_name(f"{workspace.name}-compared")
+    second = _evaluator(theirs, part, compared, load(theirs, other)).measure(ties)
     assert measured.texts is not None
     assert second.texts is not None
     difference = paired.compare(
