@@ -62,8 +62,7 @@ def cmpm_terms(
         Two float32 scalars (image to text, text to image).
 
     Raises:
-        ValueError: `divergence` is not one of `DIVERGENCES`, a side has not as many labels as rows, or labels are no
-            whole numbers.
+        ValueError: `divergence` is not one of `DIVERGENCES`, or a side has not as many labels as rows.
     """
     if divergence not in DIVERGENCES:
         raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, not {divergence!r}.")
