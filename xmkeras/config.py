@@ -265,6 +265,11 @@ class TrainConfig(Options):
     )
     precision: str = _devices("float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16"))
     devices: str = _devices("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
+    norm_warmup: bool = _training(
+        True,
+        "batch norms average their statistics over few steps at first: --norm_momentum holds from the step on at which "
+        "(1 + step) / (10 + step) exceeds it",
+    )
     synchronized_batch_norm: bool = _devices(True, "batch norm sees the batch of all replicas")
     intra_op_threads: int = _devices(
         0,
@@ -310,6 +315,9 @@ class TrainConfig(Options):
     best_metric: str = _evaluation("", "validation metric whose best checkpoint is kept; empty: the protocol's own")
     use_best: bool = _evaluation(True, "evaluation and export use the best checkpoint, not the last")
     patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never", least=0)
+    init_from: str = _training(
+        "", "run directory, or one of its checkpoints, whose weights the run begins with: to fine-tune, or try again"
+    )
     resume: bool = _training(True, "continue the run directory where it stopped")
 
     def __post_init__(self) -> None:

@@ -149,7 +149,7 @@ def _write(
             for array, value in zip(arrays, values, strict=True):
                 array[numbers] = value
     if not arrays:
-        raise UserError("None of the training images can be read; check them with tools.verify_data.")
+        raise UserError("None of the training images can be read; check them with `xmkeras verify`.")
 
 
 def _write_ragged(path: pathlib.Path, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:

@@ -127,7 +127,7 @@ class Evaluator:
             embedded[name] = stream(name, encoding, reader, self.table, self.directory / f"{name}s")
             if name == "image" and not len(embedded[name][0]):
                 raise UserError(
-                    f"None of the images of {self.table.name} can be read; check them with tools.verify_data."
+                    f"None of the images of {self.table.name} can be read; check them with `xmkeras verify`."
                 )
         images = embedded["image"][0]
         missing = len(self.table.distinct_images()) - len(images)
