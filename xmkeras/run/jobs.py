@@ -246,12 +246,12 @@ def _evaluated(
     if not output and not writable(folder):
         return measured, None
     about = {"split": split, "step": loaded.step, "ties": ties, "data": part.name, "run": str(run.path)}
-    doubt = verdict.of_measured(measured)
     write_eval(folder / "eval.json", about | measured.results)
     report = write_report(
         folder,
         title=f"{run.path.name}: {split} split of {part.name}",
-        notes=f"Weights of step {loaded.step:,}; `flags.cfg` of the run trains them again. {doubt}",
+        notes=f"Weights of step {loaded.step:,}; `flags.cfg` of the run trains them again. "
+        f"{verdict.of_measured(measured)}",
         results=measured.results,
         sections=sections,
         metrics_csv=run.path / "metrics.csv",
