@@ -370,7 +370,7 @@ class Config:
         Raises:
             UserError: a flag of an earlier version had a value that this one has nothing for.
         """
-        values = old_flags.translated(old_flags.within_bounds(values) if saved else values)
+        values = old_flags.translated(old_flags.as_saved(values) if saved else values)
 
         def part(part_class: Any) -> Any:
             known = {field.name for field in dataclasses.fields(part_class)}
