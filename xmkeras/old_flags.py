@@ -41,7 +41,8 @@ def as_saved(values: Mapping[str, Any]) -> dict[str, Any]:
     Flags that earlier versions took below a bound of today have that bound, where it meant as much, and those that they
     had not the value that stands for what they did.
     """
-    return _BEFORE | dict(values) | {name: least for name, least in _LEAST.items() if name in values and values[name] < least}
+    least = {name: bound for name, bound in _LEAST.items() if name in values and values[name] < bound}
+    return _BEFORE | dict(values) | least
 
 
 def replaced(arguments: Sequence[Argument]) -> list[Argument]:

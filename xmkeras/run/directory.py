@@ -109,8 +109,9 @@ class RunDirectory:
             return config
         known = self.config().train
         warmup = config.train.norm_warmup if "norm_warmup" in config.typed else known.norm_warmup
-        kept = {"best_metric": config.train.best_metric or known.best_metric, "norm_warmup": warmup}
-        return dataclasses.replace(config, train=dataclasses.replace(config.train, **kept))
+        best = config.train.best_metric or known.best_metric
+        train = dataclasses.replace(config.train, best_metric=best, norm_warmup=warmup)
+        return dataclasses.replace(config, train=train)
 
     def open(self, config: Config, data_fingerprint: str, credit: str = "") -> None:
         """Records the run, or checks that it continues with what it was started with.
