@@ -36,7 +36,7 @@ from xmkeras.run.head_start import start_heads
 from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests_of, sides_of
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
-from xmkeras.training.checkpoints import Checkpoints, restore, used_weights
+from xmkeras.training.checkpoints import Checkpoint, Checkpoints, restore, used_weights
 from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.loop import Batches, Result, Trainer
@@ -45,15 +45,11 @@ from xmkeras.training.strategy import make_strategy, set_threads
 
 
 class Loaded(NamedTuple):
-    """A trained run: its method with the weights that are used, the step they are of, its sides, and its training.
-
-    `state` is what the checkpoint tells of the training until then.
-    """
+    """A trained run: its method with the weights that are used, the step they are of, and its sides."""
 
     method: Method
     step: int
     sides: dict[str, Side]
-    state: Mapping[str, Any]
 
 
 def train(config: Config, run: RunDirectory) -> Result:
@@ -156,15 +152,21 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     Raises:
         UserError: the run has no checkpoint yet.
     """
-    checkpoints = Checkpoints(run.checkpoints)
-    checkpoint = (checkpoints.best() if config.train.use_best else None) or checkpoints.latest()
-    if checkpoint is None:
-        raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
+    checkpoint = _used_checkpoint(config, run)
     _set_policy(config, "float32")  # whatever the towers were trained in: the master weights are float32
     sides = kept_sides(config, read_kept(config, run))
     method = build_method(config, sides, checkpoint.state["num_labels"])
     restore(method.named_variables(), used_weights(checkpoint))
-    return Loaded(method, checkpoint.step, sides, checkpoint.state)
+    return Loaded(method, checkpoint.step, sides)
+
+
+def _used_checkpoint(config: Config, run: RunDirectory) -> Checkpoint:
+    """The best checkpoint, or the last one, as the config says."""
+    checkpoints = Checkpoints(run.checkpoints)
+    checkpoint = (checkpoints.best() if config.train.use_best else None) or checkpoints.latest()
+    if checkpoint is None:
+        raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
+    return checkpoint
 
 
 def measure(
@@ -287,7 +289,8 @@ def export(
 def _exported(
     config: Config, run: RunDirectory, gallery: str, workspace: pathlib.Path, *, top_k: int, output: str, tokenizer: str
 ) -> pathlib.Path:
-    method, _, sides, state = load(config, run)
+    method, _, sides = load(config, run)
+    state = _used_checkpoint(config, run).state
     galleries: dict[str, EmbeddingSet] = {}
     files: dict[str, str] = {}
     if gallery != "none":
