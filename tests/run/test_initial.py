@@ -22,7 +22,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def start(table: pathlib.Path, run: pathlib.Path, *more: str) -> int:
     argv = [
         "--source=features", f"--table={table}", "--image_hidden=6", "--embedding_dim=4", "--word_dim=4",
-        "--lstm_units=0", "--pooling=mean", "--min_count=1", "--batch_size=8", "--devices=cpu", "--eval_every=99", f"--run={run}", *more,
+        "--lstm_units=0", "--pooling=mean", "--min_count=1", "--batch_size=8", "--devices=cpu", "--eval_every=99",
+        f"--run={run}", *more,
     ]  # fmt: skip
     return flags.main_guard(train, argv)
 
@@ -36,7 +37,6 @@ def weights(run: pathlib.Path) -> dict[str, np.ndarray]:
 def test_weights_come_along_and_the_command_after_a_nan_works(table, tmp_path, capsys, caplog):
     first = tmp_path / "first"
     assert start(table, first, "--steps=6", "--save_every=3") == 0
-    assert start(table, first, "--steps=9", "--save_every=3") == 0
     small = ("--steps=1", "--learning_rate=1e-30", "--cmpm.classifier=cmpc")
     assert start(table, tmp_path / "fine", f"--init_from={first}", *small) == 0
     fine, known = weights(tmp_path / "fine"), weights(first)
