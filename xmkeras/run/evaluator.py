@@ -115,7 +115,8 @@ class Evaluator:
     def _scored(self, sets: Mapping[str, EmbeddingSet]) -> tuple[Score, dict[str, EmbeddingSet]]:
         """The method's own score of all pairs, in shards, and the items as places in that matrix."""
         images, texts = sets["image"], sets.get("text", sets["image"])
-        matrix = score_matrix.compute(self.directory / "scores.npy", images, texts, self._pair_scores)
+        path, shard = self.directory / "scores.npy", self._method.shard
+        matrix = score_matrix.compute(path, images, texts, self._pair_scores, shard=shard)
         return score_matrix.MatrixScore(matrix), {name: score_matrix.by_place(one) for name, one in sets.items()}
 
     def _embedded(self) -> dict[str, tuple[EmbeddingSet, np.ndarray]]:

@@ -36,7 +36,8 @@ from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
 from xmkeras.training.checkpoints import Checkpoints, restore
-from xmkeras.training.groups import Stage
+from xmkeras.training.freezing import Freezer
+from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.loop import Batches, Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy, set_threads
@@ -153,10 +154,27 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     return Loaded(method, checkpoint.step, sides)
 
 
-def measure(config: Config, run: RunDirectory, split: str = "test") -> tuple[Measured, int]:
-    """What `evaluate` measures, without a report, and the step of the weights."""
-    evaluator, step = _evaluator(config, run, load_table(config).split(split), split)
-    return evaluator.measure(), step
+def measure(
+    config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False
+) -> tuple[Measured, int]:
+    """What `evaluate` measures, without a report, and the step of the weights.
+
+    With `cached`, what the fronts make that the last stage did not train is kept and read as it is in training, which
+    many runs over one split share.
+    """
+    part, loaded = load_table(config).split(split), load(config, run)
+    evaluator = _evaluator(config, run, part, split, loaded)
+    if cached:
+        freeze(config, loaded.method, stages_of(config)[-1])
+        # As in training: averages of frozen weights may differ from them by rounding.
+        kept = not config.train.ema
+        evaluator.readers = readers_of(config, run, part, loaded.sides, loaded.method, training=False, cached=kept)
+    return evaluator.measure(), loaded.step
+
+
+def freeze(config: Config, method: Method, stage: Stage) -> None:
+    """Makes untrainable what a stage of a run does not train."""
+    Freezer(method).freeze(stage.groups([parse_group(text) for text in config.train.group]))
 
 
 def evaluate(
@@ -186,7 +204,8 @@ def evaluate(
     """
     table = load_table(config)
     part = table.split(split)
-    evaluator, step = _evaluator(config, run, part, split)
+    loaded = load(config, run)
+    evaluator = _evaluator(config, run, part, split, loaded)
     other = _other(against, evaluator)
     measured = evaluator.measure(ties)
     # Of other data than the run's, what it began with cannot be told.
@@ -205,12 +224,12 @@ def evaluate(
         sections.append(_comparison(config, run, other, part, split, measured, ties))
     folder = pathlib.Path(output) if output else run.path
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"split": split, "step": step, "ties": ties, "data": part.name, "run": str(run.path)}
+    about = {"split": split, "step": loaded.step, "ties": ties, "data": part.name, "run": str(run.path)}
     write_eval(folder / "eval.json", about | measured.results)
     report = write_report(
         folder,
         title=f"{run.path.name}: {split} split of {part.name}",
-        notes=f"Weights of step {step:,}; `flags.cfg` of the run trains them again.",
+        notes=f"Weights of step {loaded.step:,}; `flags.cfg` of the run trains them again.",
         results=measured.results,
         sections=sections,
         metrics_csv=run.path / "metrics.csv",
@@ -257,7 +276,7 @@ def export(
         inputs=requests_of(sides, tokenizer),
         similarity=method.similarity,
         score=method.score,
-        heads=method.heads if method.similarity == "pairs" else {},
+        heads=method.score_heads if method.similarity == "pairs" else {},
         galleries=galleries,
         gallery_split=gallery if galleries else "",
         gallery_files=files,
@@ -287,12 +306,11 @@ def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
 
 
-def _evaluator(config: Config, run: RunDirectory, part: RowTable, split: str) -> tuple[Evaluator, int]:
-    method, step, sides = load(config, run)
-    check_table(sides, config, part)
-    evaluator = Evaluator(config, part, method, sides, run.embeddings(split))
+def _evaluator(config: Config, run: RunDirectory, part: RowTable, split: str, loaded: Loaded) -> Evaluator:
+    check_table(loaded.sides, config, part)
+    evaluator = Evaluator(config, part, loaded.method, loaded.sides, run.embeddings(split))
     _ = evaluator.figures  # says now what cannot be measured
-    return evaluator, step
+    return evaluator
 
 
 def _untrained(config: Config, run: RunDirectory, table: RowTable, split: str) -> tuple[EmbeddingSet, EmbeddingSet]:
@@ -321,7 +339,7 @@ def _comparison(
 ) -> Section:
     """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
     theirs = dataclasses.replace(other.config(), data=config.data)
-    second = _evaluator(theirs, other, part, f"{split}-compared")[0].measure(ties)
+    second = _evaluator(theirs, other, part, f"{split}-compared", load(theirs, other)).measure(ties)
     assert measured.texts is not None
     assert second.texts is not None
     difference = paired.compare(
