@@ -249,8 +249,8 @@ class TrainConfig(Options):
     )
     feature_cache: bool = _cache(
         True,
-        "a stage with a frozen image backbone computes its features once where the augmentation allows it, and one "
-        "with a frozen BERT the vectors of all tokens, unless words are dropped",
+        "a stage with a frozen image backbone, or frozen lower layers of it, computes what they make once, for "
+        "--feature_views of each image, and one with a frozen BERT the vectors of all tokens, unless words are dropped",
     )
     feature_dir: str = _cache("", "folder of cached features that runs may share; empty: the run's own")
     feature_views: int = _cache(

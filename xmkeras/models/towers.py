@@ -64,7 +64,7 @@ def picture_encoder(
     )
     entries = ("image_features", *(f"image_map/{name}" for name in names))
     gives = ("",) if fusion is None else ("", "features")
-    return Encoder.chain(Part(backbone, ("image",), entries), Part(head, entries, gives))
+    return Encoder.chain(Part(backbone, ("image",), entries, divisible=True), Part(head, entries, gives))
 
 
 def word_encoder(vocabulary_size: int, **options: Any) -> Encoder:
