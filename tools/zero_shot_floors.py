@@ -5,6 +5,8 @@ They are rows of a table of `tools.reproduce`, which calls `measure`.
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 
 from xmkeras import methods
@@ -50,7 +52,7 @@ def measure(
     sides = sides_of(config, methods.load(config.method).sides, rows, {})
     method = build_method(config, sides, rows.num_labels)
     freeze(config, method, stages_of(config)[-1])
-    run = RunDirectory(config.train.run)
+    run = RunDirectory(pathlib.Path(config.train.run))
 
     def embedded(part: RowTable) -> EmbeddingSet:
         reader = readers_of(config, run, part, sides, method, training=False)["image"]

@@ -50,6 +50,16 @@ def explained(path: str | os.PathLike[str], otherwise: str = "choose another fol
         ) from error
 
 
+def writable(folder: str | os.PathLike[str]) -> bool:
+    """Whether a file can be made in `folder`, which is made where it is missing."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def new_array(
     path: str | os.PathLike[str], shape: tuple[int, ...], kind: str = "float32"
