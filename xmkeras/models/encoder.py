@@ -124,6 +124,14 @@ class Encoder:
             held["mask"] = keras.ops.ones_like(held[""][..., 0], dtype="bool")
         return held
 
+    def before_last(self, batch: Entries) -> dict[str, Tensor]:
+        """What the last part takes of a batch, in inference."""
+        *before, last = self._remaining(batch)
+        held = dict(batch)
+        for part in before:
+            held = part(held)
+        return {name: held[name] for name in last.takes}
+
     def front(self) -> Encoder | None:
         """The leading parts that nothing trains, without the last part, and the frozen beginning of the next one.
 

@@ -85,11 +85,15 @@ def _histogram(axes: Axes, ranks: dict[str, np.ndarray], size: int) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def training_figure(history: "pd.DataFrame") -> Figure | None:
-    """The numbers of a run's metrics.csv over its steps: recalls, losses, rates, norms; None without any.
+def training_figure(history: "pd.DataFrame", steps_per_epoch: int = 0) -> Figure | None:
+    """The numbers of a run's metrics.csv over its steps: recalls, clusters, losses, rates, norms; None without any.
 
-    history: a column "step" and one column a number, empty where it was not measured.
+    history: a column "step" and one column a number, empty where it was not measured. steps_per_epoch: to draw over
+    epochs where the run has two or more; 0 where it is not known.
     """
+    by_epoch = bool(steps_per_epoch) and history["step"].max() >= 2 * steps_per_epoch
+    time = history["step"] / steps_per_epoch if by_epoch else history["step"]
+    history = history.assign(step=time)
     panels = _panels(history)
     if not panels:
         return None
@@ -102,7 +106,7 @@ def training_figure(history: "pd.DataFrame") -> Figure | None:
             marks = {"marker": "o", "ms": 3.5} if len(known) <= 40 else {}
             axes.plot(known["step"], known[column], lw=1.7, label=_short(column), **style, **marks)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _label(axes, title, "step")
+        _label(axes, title, "epoch" if by_epoch else "step")
         _legend_below(axes)
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -141,6 +145,8 @@ def _line_styles(columns: list[str]) -> list[dict[str, Any]]:
 _WAY = r"(image_to_text|text_to_image)/"
 _PANELS = (
     ("Recall on the validation split (%)", r"^(?!.*chance/).*(R@\d+|accuracy|precision@\d+)$"),
+    ("Clusters on the validation split (%)", r"^(?!.*chance/).*NMI$"),
+    ("Lambda of the class adversary", r"adversary/lambda$"),
     ("Loss", r"^(?!.*(norm|rate|second|time|epoch|scale|chance))[^/]+$|^loss/"),
     ("Learning rate", r"^rate/|learning_rate"),
     ("Norms", r"norm"),
