@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import keras
@@ -43,9 +44,10 @@ def test_odd_sides_are_rounded_up_as_in_caffe(side: int):
     assert network.get_layer("inception_3a_output").output.shape[1] == sizes[1]
 
 
-def state(seed: int = 0) -> dict[str, np.ndarray]:
+@functools.cache
+def state() -> dict[str, np.ndarray]:
     """Random tensors of the published names and shapes: `inception_3a_1x1.weight`, `inception_3a_1x1_bn.bias`."""
-    random, tensors = np.random.default_rng(seed), {}
+    random, tensors = np.random.default_rng(0), {}
     for layer in bn_inception((SIDE, SIDE, 3)).layers:
         if isinstance(layer, keras.layers.Conv2D):
             height, width, inner, outer = layer.kernel.shape
@@ -74,7 +76,7 @@ def test_a_file_of_the_published_layout_is_taken(weights: pathlib.Path):
     name = "inception_5b_1x1_bn"
     np.testing.assert_array_equal(layer(name).moving_variance, tensors[f"{name}.running_var"])
     pixels = np.random.default_rng(0).uniform(0, 255, (2, SIDE, SIDE, 3)).astype(np.float32)
-    (first,) = keras.Model(backbone.input, feature_maps(backbone, "conv1_7x7_s2"))(pixels)
+    first = keras.Model(backbone.input, feature_maps(backbone, "conv1_7x7_s2"))(pixels)
     # By hand, in the upper left corner: BGR less 104, 117, 128, padded by three zeros.
     bgr = np.pad(pixels[..., ::-1] - np.float32([104, 117, 128]), ((0, 0), (3, 3), (3, 3), (0, 0)))
     want = np.einsum("bhwc,ochw->bo", bgr[:, :7, :7], tensors["conv1_7x7_s2.weight"]) + tensors["conv1_7x7_s2.bias"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -71,10 +72,10 @@ def bn_inception(input_shape: tuple[int, int, int]) -> keras.Model:
     """
     pixels = keras.Input(input_shape, name="pixels")
     x = _convolution(pixels, "conv1_7x7_s2", 64, 7, 2)
-    x = _reduced(x, "pool1_3x3_s2")
+    x = _reduced(x, "pool1_3x3_s2", _rounded_up)
     x = _convolution(x, "conv2_3x3_reduce", 64, 1)
     x = _convolution(x, "conv2_3x3", 192, 3)
-    x = _reduced(x, "pool2_3x3_s2")
+    x = _reduced(x, "pool2_3x3_s2", _rounded_up)
     for module in MODULES:
         x = _module(x, module)
     return keras.Model(pixels, x, name=NAME)
@@ -100,7 +101,7 @@ def _module(x: keras.KerasTensor, module: Module) -> keras.KerasTensor:
     y = _convolution(y, f"{name}_double_3x3_1", module.double[1], 3)
     branches.append(_convolution(y, f"{name}_double_3x3_2", module.double[1], 3, stride))
     if stride == 2:
-        branches.append(_reduced(x, f"{name}_pool"))
+        branches.append(_reduced(x, f"{name}_pool", _half))
     else:
         pooled = _pooled(x, f"{name}_pool", module.pool)
         branches.append(_convolution(pooled, f"{name}_pool_proj", module.projection, 1))
@@ -127,9 +128,19 @@ def _pooled(x: keras.KerasTensor, name: str, pool: str) -> keras.KerasTensor:
     return keras.layers.AveragePooling2D(3, 1, name=name)(keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x))
 
 
-def _reduced(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """3x3 maxima at a stride of 2, the last of them over what is there (Caffe's rounding up)."""
-    beyond = [2 * math.ceil((size - 3) / 2) + 3 - size for size in x.shape[1:3]]
+def _rounded_up(size: int) -> int:
+    """Caffe's number of 3x3 windows at a stride of 2, of which the last one may reach beyond."""
+    return math.ceil((size - 3) / 2) + 1
+
+
+def _half(size: int) -> int:
+    """That of a convolution beside the pooling; of even sizes, as of 224 pixels, the same."""
+    return math.ceil(size / 2)
+
+
+def _reduced(x: keras.KerasTensor, name: str, windows: Callable[[int], int]) -> keras.KerasTensor:
+    """3x3 maxima at a stride of 2, the last of them over what is there."""
+    beyond = [max(0, 2 * windows(size) + 1 - size) for size in x.shape[1:3]]
     if any(beyond):
         # Zeros are no less than what a ReLU makes.
         x = keras.layers.ZeroPadding2D(tuple((0, more) for more in beyond), name=f"{name}_pad")(x)
