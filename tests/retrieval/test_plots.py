@@ -50,6 +50,21 @@ def test_training_curves_skip_what_was_not_measured():
     assert far.axes[3].get_yscale() == "log"
 
 
+def test_clusters_and_lambda_have_panels_over_epochs():
+    history = pd.DataFrame(
+        {"step": [5, 10, 20], "validation/NMI": [50.0, 60.0, 70.0], "adversary/lambda": [-0.5, 0.0, 0.5]}
+    )
+    figure = plots.training_figure(history, 5)
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "Clusters on the validation split (%)",
+        "Lambda of the class adversary",
+    ]
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "epoch"
+        np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1, 2, 4])
+    assert plots.training_figure(history, 11).axes[0].get_xlabel() == "step"
+
+
 def test_there_is_no_figure_of_nothing():
     assert plots.training_figure(pd.DataFrame({"step": [1]})) is None
 

@@ -65,7 +65,8 @@ def picture_encoder(
         backbone = with_grid(backbone, region_map, region_grid)
         inputs = keras.Input(backbone.output.shape[1:], name=_REGIONS)
         head = region_head(inputs, regions, embedding_dim, image_dropout, norm_momentum, seed)
-        return Encoder.chain(Part(backbone, ("image",), (_REGIONS,)), Part(head, (_REGIONS,), regions.gives))
+        front = Part(backbone, ("image",), (_REGIONS,), divisible=True)
+        return Encoder.chain(front, Part(head, (_REGIONS,), regions.gives))
     names = fusion.names(image_tower) if fusion else ()
     backbone = with_maps(backbone, names) if names else backbone
     features, *maps = (tuple(output.shape[1:]) for output in backbone.outputs)
@@ -82,7 +83,7 @@ def picture_encoder(
     )
     entries = ("image_features", *(f"image_map/{name}" for name in names))
     gives = ("",) if fusion is None else ("", "features")
-    return Encoder.chain(Part(backbone, ("image",), entries), Part(head, entries, gives))
+    return Encoder.chain(Part(backbone, ("image",), entries, divisible=True), Part(head, entries, gives))
 
 
 def word_encoder(vocabulary_size: int, *, words: Words | None = None, **options: Any) -> Encoder:

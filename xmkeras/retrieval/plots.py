@@ -85,11 +85,15 @@ def _histogram(axes: Axes, ranks: dict[str, np.ndarray], size: int) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def training_figure(history: "pd.DataFrame") -> Figure | None:
-    """The numbers of a run's metrics.csv over its steps: recalls, losses, rates, norms; None without any.
+def training_figure(history: "pd.DataFrame", steps_per_epoch: int = 0) -> Figure | None:
+    """The numbers of a run's metrics.csv over its steps: recalls, clusters, losses, rates, norms; None without any.
 
-    history: a column "step" and one column a number, empty where it was not measured.
+    history: a column "step" and one column a number, empty where it was not measured. steps_per_epoch: to draw over
+    epochs where the run has two or more; 0 where it is not known.
     """
+    by_epoch = bool(steps_per_epoch) and history["step"].max() >= 2 * steps_per_epoch
+    time = history["step"] / steps_per_epoch if by_epoch else history["step"]
+    history = history.assign(step=time)
     panels = _panels(history)
     if not panels:
         return None
@@ -107,7 +111,7 @@ def training_figure(history: "pd.DataFrame") -> Figure | None:
             axes.set_yscale("log")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _label(axes, title, "step")
+        _label(axes, title, "epoch" if by_epoch else "step")
         _legend_below(axes)
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -160,6 +164,8 @@ _DECADES = 20.0  # numbers that differ by more than this factor are drawn on a l
 _WAY = r"(image_to_text|text_to_image)/"
 _PANELS = (
     ("Recall on the validation split (%), chance dotted", r"^(?!.*chance/).*(R@\d+|accuracy|precision@\d+)$"),
+    ("Clusters on the validation split (%)", r"^(?!.*chance/).*NMI$"),
+    ("Lambda of the class adversary", r"adversary/lambda$"),
     ("Loss", r"^(?!.*(norm|rate|second|time|epoch|scale|chance))[^/]+$|^loss/"),
     ("Learning rate", r"^rate/|learning_rate"),
     ("Norms", r"norm"),

@@ -94,9 +94,7 @@ def _train(
     sampler = sampler_of(config, rows)
     if not config.train.init_from and Checkpoints(run.checkpoints).latest() is None:
         start_heads(config, run, rows, sides, method)
-    with Monitor(
-        run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch
-    ) as monitor:
+    with Monitor(run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch) as monitor:
         evaluator, validation = None, None
         if "validation" in table.split_names:
             evaluator = Evaluator(config, table.split("validation"), method, sides, run.embeddings("validation"))
@@ -107,9 +105,7 @@ def _train(
             if evaluator is not None:
                 # A moving average of the weights may differ from what is frozen now, and evaluation uses the average.
                 kept = not config.train.ema
-                evaluator.readers = readers_of(
-                    config, run, evaluator.table, sides, method, training=False, cached=kept
-                )
+                evaluator.readers = readers_of(config, run, evaluator.table, sides, method, training=False, cached=kept)
             batches = TrainingBatches(
                 rows,
                 sampler,
@@ -169,9 +165,7 @@ def _used_checkpoint(config: Config, run: RunDirectory) -> Checkpoint:
     return checkpoint
 
 
-def measure(
-    config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False
-) -> tuple[Measured, int]:
+def measure(config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False) -> tuple[Measured, int]:
     """What `evaluate` measures, without a report, and the step of the weights.
 
     With `cached`, what the fronts make that the last stage did not train is kept and read as it is in training, which
@@ -239,6 +233,7 @@ def _evaluated(
         name=run.path.name,
         seed=config.train.seed,
         private_dims=evaluator.towers.private_dims,
+        attended=evaluator.attended if "image" in loaded.sides else None,
         untrained=(lambda: _untrained(config, run, table, split, workspace)) if began_here else None,
     )
     sections = evaluator.protocol.sections(measured, show)
@@ -257,6 +252,7 @@ def _evaluated(
         results=measured.results,
         sections=sections,
         metrics_csv=run.path / "metrics.csv",
+        steps_per_epoch=sampler_of(config, table.split("train")).steps_per_epoch if began_here else 0,
         credit=part.credit,
     )
     return measured, report
