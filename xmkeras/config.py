@@ -319,7 +319,9 @@ class TrainConfig(Options):
     use_best: bool = _evaluation(True, "evaluation and export use the best checkpoint, not the last")
     patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never", least=0)
     init_from: str = _training(
-        "", "run directory, or one of its checkpoints, whose weights the run begins with: to fine-tune, or try again"
+        "",
+        "run directory, or one of its checkpoints, whose weights the run begins with, whatever --head_init says: to "
+        "fine-tune, or try again",
     )
     resume: bool = _training(True, "continue the run directory where it stopped")
 
@@ -371,7 +373,7 @@ class Config:
         Raises:
             UserError: a flag of an earlier version had a value that this one has nothing for.
         """
-        values = old_flags.translated(old_flags.within_bounds(values) if saved else values)
+        values = old_flags.translated(old_flags.as_saved(values) if saved else values)
 
         def part(part_class: Any) -> Any:
             known = {field.name for field in dataclasses.fields(part_class)}

@@ -70,6 +70,7 @@ class Case(NamedTuple):
 
 # Two batches an epoch, so that the third step, after which a run is cut off, lies inside of one.
 _BY_CLASS = ("--sampler=classes", "--images_per_class=2", "--batch_size=8")
+_SIGMOID = ("--method=contrastive", "--contrastive.loss=sigmoid", "--contrastive.temperature=0.1")
 _TOYS = "--method=toy_"  # modules that `tests.toys` installs beside the methods
 # What depends on the sides; a BERT of random weights has more to learn than word vectors, and DAML has an adversary.
 CASES: dict[str, Case] = {
@@ -84,6 +85,7 @@ CASES: dict[str, Case] = {
     "dml_memory": Case((*_QUEUE, *_BY_CLASS), "colours", 120, ("R@1",)),
     **{name: Case(flags, "regions", steps=80) for name, flags in REGION_WORDS.items()},
     "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),
+    "contrastive": Case((*_SIGMOID, "--image_hidden=16"), "vectors", 120),
     "pair_score": Case((f"{_TOYS}pair_score",), "vectors", 120),
 }
 

@@ -31,6 +31,7 @@ from xmkeras.run.sides import Side, Thumbnail, protocol_of
 # Of a batch: numbers in its inputs, sequences, items.
 _NUMBERS, _SEQUENCES = 64 * 224 * 224 * 3, 256
 _FEWEST, _MOST = 64, 1024
+_NAMED = 8  # broken images
 
 
 class Evaluator:
@@ -142,7 +143,13 @@ class Evaluator:
         images = embedded["image"][0]
         missing = len(self.table.distinct_images()) - len(images)
         if missing:
-            logging.warning("%d broken images of %s are left out of the evaluation.", missing, self.table.name)
+            known = set(images.ids.tolist())
+            names = [name for name in dict.fromkeys(self.table.image_ids) if name not in known]
+            more = f" and {missing - _NAMED} more" if missing > _NAMED else ""
+            logging.warning(
+                "%d broken images of %s are left out of the evaluation: %s%s.",
+                missing, self.table.name, ", ".join(names[:_NAMED]), more,
+            )  # fmt: skip
             for name, (items, numbers) in embedded.items():
                 readable = np.isin(items.ids, images.ids)
                 embedded[name] = items.take(readable), numbers[readable]
