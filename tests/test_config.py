@@ -13,6 +13,7 @@ from xmkeras.config import (
     BERT,
     IMAGE_VECTORS,
     PICTURES,
+    REGIONS,
     TEXT_VECTORS,
     WORDS,
     Config,
