@@ -157,6 +157,13 @@ class ModelConfig(Options):
     bert_dropout: float = _bert(0.1, "dropout inside BERT, where it is trained", least=0, below=1)
     max_tokens: int = _text(64, "tokens kept of a caption", least=1, most=2**16)
     embedding_dim: int = _embedding(512, "dimension of the joint embedding", least=1, most=2**16)
+    head_init: str = _embedding(
+        "random",
+        "what the last dense layer of each tower starts with: random weights, or a closed form of the features of the "
+        "training split: cca, canonical correlations of images and texts; of images alone whitened, by the covariance "
+        "within classes, or pca",
+        ("random", "cca", "whitened", "pca"),
+    )
     joint_norm: str = _embedding(
         "batch",
         "norm that ends the towers over pictures and words; none: a dense layer ends them",
@@ -258,6 +265,11 @@ class TrainConfig(Options):
     )
     precision: str = _devices("float32", "compute type of the towers", ("float32", "mixed_bfloat16", "mixed_float16"))
     devices: str = _devices("auto", "auto (all GPUs, else the CPU), a number of GPUs, cpu, or cpu:N logical CPUs")
+    norm_warmup: bool = _training(
+        True,
+        "batch norms average their statistics over few steps at first: --norm_momentum holds from the step on at which "
+        "(1 + step) / (10 + step) exceeds it",
+    )
     synchronized_batch_norm: bool = _devices(True, "batch norm sees the batch of all replicas")
     intra_op_threads: int = _devices(
         0,
@@ -281,6 +293,12 @@ class TrainConfig(Options):
         least=0,
         most=1000,
     )
+    feature_type: str = _cache(
+        "float32",
+        "numbers of cached features of images; float16 takes half the room and rounds to three digits",
+        ("float32", "float16"),
+        of=(PICTURES,),
+    )
     fold_batch_norm: bool = _cache(
         True,
         "where nothing trains, in cached features and in the export, batch norms are folded into the convolutions "
@@ -297,6 +315,9 @@ class TrainConfig(Options):
     best_metric: str = _evaluation("", "validation metric whose best checkpoint is kept; empty: the protocol's own")
     use_best: bool = _evaluation(True, "evaluation and export use the best checkpoint, not the last")
     patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never", least=0)
+    init_from: str = _training(
+        "", "run directory, or one of its checkpoints, whose weights the run begins with: to fine-tune, or try again"
+    )
     resume: bool = _training(True, "continue the run directory where it stopped")
 
     def __post_init__(self) -> None:

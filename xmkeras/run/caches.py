@@ -73,7 +73,10 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
     last = front.parts[-1]
     entries = last.gives
     folds = config.train.fold_batch_norm
-    digest = hashlib.sha256(repr((views.reader.stamp(), config.train.precision, folds)).encode())
+    kind = config.train.feature_type
+    # What float32 adds nothing to keeps the name that it had before there was a choice.
+    known = (views.reader.stamp(), config.train.precision, folds, *(() if kind == "float32" else (kind,)))
+    digest = hashlib.sha256(repr(known).encode())
     for part in front.parts:
         for variable in part.model.weights:
             digest.update(np.asarray(variable).tobytes())
@@ -85,7 +88,7 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
         logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
         blocks = _blocks(front.folded() if folds else front, views, items, entries, ragged)
         with explained(paths[0], "train with --nofeature_cache"):
-            _write_ragged(paths[0], blocks) if ragged else _write(paths, _kinds(last), len(items), blocks)
+            _write_ragged(paths[0], blocks) if ragged else _write(paths, _kinds(last, kind), len(items), blocks)
     if ragged:
         return _read_ragged(paths[0], entries, items)
     arrays = [
@@ -100,9 +103,9 @@ def _suffix(side: str, entry: str) -> str:
     return "" if entry == f"{side}_features" else f"-{entry.replace('/', '-')}"
 
 
-def _kinds(part: Part) -> list[type]:
-    """The type of each array: regions, of which an item has many, lie in half precision."""
-    return [np.float16 if len(output.shape) == _RANK_OF_REGIONS else np.float32 for output in part.model.outputs]
+def _kinds(part: Part, kind: str) -> list[str]:
+    """The kind of number of each array: regions, of which an item has many, lie in half precision, others as chosen."""
+    return ["float16" if len(output.shape) == _RANK_OF_REGIONS else kind for output in part.model.outputs]
 
 
 def _blocks(
@@ -128,7 +131,7 @@ def _blocks(
 
 def _write(
     paths: Sequence[pathlib.Path],
-    kinds: Sequence[type],
+    kinds: Sequence[str],
     count: int,
     blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]],
 ) -> None:
@@ -146,7 +149,7 @@ def _write(
             for array, value in zip(arrays, values, strict=True):
                 array[numbers] = value
     if not arrays:
-        raise UserError("None of the training images can be read; check them with tools.verify_data.")
+        raise UserError("None of the training images can be read; check them with `xmkeras verify`.")
 
 
 def _write_ragged(path: pathlib.Path, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:
