@@ -20,14 +20,24 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
+def read(path: str) -> bytes:
+    """The bytes of a file; ends the program with a sentence where it cannot be read."""
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise SystemExit(f"Cannot read {path}: {error.strerror}") from error
+
+
 def inputs_of(signature: str, values: list[str]) -> dict[str, list[bytes]]:
     """Files for the image signatures, sentences for the text ones, file and sentence by turns for `score`."""
     files, texts = values, values
+    if signature == "score" and len(values) % 2:
+        raise SystemExit("score takes a file and a sentence by turns: heart.png \"a red heart\"")
     if signature == "score":
         files, texts = values[::2], values[1::2]
     inputs = {}
     if signature == "score" or signature.endswith("image"):
-        inputs["image_bytes"] = [pathlib.Path(path).read_bytes() for path in files]
+        inputs["image_bytes"] = [read(path) for path in files]
     if signature == "score" or signature.endswith("text"):
         inputs["text"] = [text.encode() for text in texts]
     return inputs

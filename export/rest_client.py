@@ -20,11 +20,21 @@ from typing import Any
 
 def image(path: str) -> dict[str, str]:
     """The bytes of an image file as TensorFlow Serving takes them in JSON."""
-    return {"b64": base64.b64encode(pathlib.Path(path).read_bytes()).decode()}
+    return {"b64": base64.b64encode(read(path)).decode()}
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file; ends the program with a sentence where it cannot be read."""
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise SystemExit(f"Cannot read {path}: {error.strerror}") from error
 
 
 def inputs_of(signature: str, values: list[str]) -> dict[str, list[Any]]:
     """Files for the image signatures, sentences for the text ones, file and sentence by turns for `score`."""
+    if signature == "score" and len(values) % 2:
+        raise SystemExit("score takes a file and a sentence by turns: heart.png \"a red heart\"")
     if signature == "score":
         return {"image_bytes": [image(path) for path in values[::2]], "text": list(values[1::2])}
     if signature.endswith("image"):

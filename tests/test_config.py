@@ -47,7 +47,7 @@ def test_names_are_unique_and_each_field_has_help():
             assert field.name not in names
             assert field.metadata["help"]
             assert field.metadata["topic"]
-            assert set(field.metadata["of"]) <= {PICTURES, IMAGE_VECTORS, WORDS, BERT, TEXT_VECTORS}
+            assert set(field.metadata["of"]) <= {PICTURES, REGIONS, IMAGE_VECTORS, WORDS, BERT, TEXT_VECTORS}
             names.add(field.name)
     assert names == set(fields())
 

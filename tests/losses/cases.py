@@ -206,6 +206,9 @@ CASES = {
     ),
     "hardest_negatives": Case(lambda x, z, y: _two_passes(x, z), 0, None, 4 * 2 * 0.2),
     "hinge_of_hardest": Case(lambda x, z, y: _two_passes(x, z), 0, None, 4 * 2 * 0.2),
+    "score_sigmoid": Case(
+        lambda x, z, y: losses.score_sigmoid(_products(x, z), y, bias=0.0), None, None, 4 * LOG_2
+    ),
     "score_softmax": Case(
         lambda x, z, y: losses.score_softmax(_products(x, z), y, temperature=1.0), None, None, float(np.log(4))
     ),

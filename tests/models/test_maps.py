@@ -11,7 +11,7 @@ from xmkeras.errors import UserError
 from xmkeras.models.encoder import Encoder
 from xmkeras.models.heads import image_head
 from xmkeras.models.image import DEFAULT_MAPS, feature_maps
-from xmkeras.models.maps import ATTENTIONS, Fusion, with_maps
+from xmkeras.models.maps import ATTENTIONS, Fusion, attended, with_maps
 from xmkeras.models.towers import picture_encoder
 
 PIXELS = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("f4")
@@ -90,9 +90,23 @@ def test_a_frozen_backbone_is_a_front_with_its_maps():
         np.testing.assert_array_equal(value, whole[name])
 
 
-def test_auto_takes_two_maps_of_each_tower():
+@pytest.mark.parametrize("kind", ["additive", "multi_dimensional"])
+def test_where_attention_looks_is_what_it_weights_by(kind: str):
+    made = encoder(Fusion(("relu",), kind))
+    (weights,) = attended(made, {"image": PIXELS}).values()
+    np.testing.assert_allclose(np.sum(weights, axis=(1, 2)), 1, rtol=1e-5)
+    entries = made.before_last({"image": PIXELS})
+    layer = made.parts[-1].model.get_layer("attention_1")
+    want = layer.weights_of(entries["image_map/relu"], entries["image_features"])
+    np.testing.assert_allclose(weights, np.mean(want, axis=-1).reshape(weights.shape), rtol=1e-5)
+    assert attended(encoder(Fusion(("relu",), "mean")), {"image": PIXELS}) == {}
+
+
+def test_auto_takes_two_maps_of_each_tower_and_the_papers_of_its_own():
     for tower, maps in DEFAULT_MAPS.items():
-        assert Fusion().names(tower) == maps[-2:]
+        if tower != "bn_inception":
+            assert Fusion().names(tower) == maps[-2:]
+    assert Fusion().names("bn_inception") == ("inception_4d_output", "inception_4e_output", "inception_5b_output")
 
 
 def test_an_unknown_map_is_named():

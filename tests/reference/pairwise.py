@@ -202,3 +202,23 @@ def energy_between_classes(queries, labels, references, reference_labels) -> flo
             right = [x for x, label in zip(references, reference_labels, strict=True) if label == other]
             means.append(float(np.mean([math.dist(a, b) ** 2 for a in left for b in right])))
     return sum(means) / len(means) if means else 0.0
+
+
+def score_softmax(scores, ids, temperature) -> float:
+    """Of a square matrix; every column of equal id has its share of the target."""
+    n, total = len(scores), 0.0
+    for table in (scores, [list(column) for column in zip(*scores, strict=True)]):
+        for i in range(n):
+            right = [j for j in range(n) if ids[i] == ids[j]]
+            logits = [score / temperature for score in table[i]]
+            total += _log_sum_exp(logits) - sum(logits[j] for j in right) / len(right)
+    return total / (2 * n)
+
+
+def score_sigmoid(scores, ids, temperature, bias) -> float:
+    n, total = len(scores), 0.0
+    for i in range(n):
+        for j in range(n):
+            sign = 1 if ids[i] == ids[j] else -1
+            total += math.log1p(math.exp(-sign * (scores[i][j] / temperature + bias)))
+    return total / n

@@ -38,12 +38,31 @@ def test_training_curves_skip_what_was_not_measured():
     figure = plots.training_figure(history)
     lines = {axes.get_title("left"): [line.get_label() for line in axes.lines] for axes in figure.axes}
     assert lines == {
-        "Recall on the validation split (%)": ["text → image R@1"],
+        "Recall on the validation split (%), chance dotted": ["text → image R@1", "_chance"],
         "Loss": ["loss", "cmpm"],
         "Learning rate": ["all"],
         "Norms": ["image norm"],
     }
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), [20])
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), [1.0, 1.0])
+    assert figure.axes[3].get_yscale() == "linear"
+    far = plots.training_figure(history.assign(gradient_norm=[900.0, 40.0, 30.0]))
+    assert far.axes[3].get_yscale() == "log"
+
+
+def test_clusters_and_lambda_have_panels_over_epochs():
+    history = pd.DataFrame(
+        {"step": [5, 10, 20], "validation/NMI": [50.0, 60.0, 70.0], "adversary/lambda": [-0.5, 0.0, 0.5]}
+    )
+    figure = plots.training_figure(history, 5)
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "Clusters on the validation split (%)",
+        "Lambda of the class adversary",
+    ]
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "epoch"
+        np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1, 2, 4])
+    assert plots.training_figure(history, 11).axes[0].get_xlabel() == "step"
 
 
 def test_there_is_no_figure_of_nothing():

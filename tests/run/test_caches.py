@@ -55,6 +55,43 @@ def test_feature_cache_trains_like_the_frozen_backbone_itself(tmp_path: pathlib.
         np.testing.assert_allclose(value, two[name], atol=1e-4, err_msg=name)
 
 
+@pytest.mark.usefixtures("plain_tower")
+def test_frozen_lower_layers_are_computed_once_and_the_upper_ones_train(tmp_path: pathlib.Path):
+    table = write_pairs(tmp_path / "pairs", 16, splits=("train", "test"), by_colour=True)
+    argv = [*SMALL_IMAGES, "--method=dml", "--dml.extension=gdfl", "--dml.maps=relu", "--source=table"]
+    argv += [f"--table={table}", "--stage=steps=4 frozen=image_backbone/conv/.*", "--learning_rate=1e-2"]
+    argv += ["--sampler=classes", "--images_per_class=2", "--batch_size=8", "--devices=cpu"]
+    computed, cached = (train(argv, tmp_path / more, f"--{more}") for more in ("nofeature_cache", "feature_cache"))
+    two = weights_of(computed.path)
+    for name, value in weights_of(cached.path).items():
+        np.testing.assert_allclose(value, two[name], atol=1e-4, err_msg=name)
+    (moved,) = [value for name, value in two.items() if name.endswith("/norm/moving_mean")]
+    assert moved.any()  # the norm above the frozen convolution is trained
+    figures = [jobs.measure(run.config(), run, "test", cached=run is cached)[0].results for run in (computed, cached)]
+    assert figures[0] == pytest.approx(figures[1], abs=1e-6)
+    assert not computed.features.exists()
+    # Of the training and test images: the map behind the frozen layer, and nothing that is trained.
+    assert [path.name.partition("-image_cut-")[2] for path in cached.features.iterdir()] == ["conv.npy"] * 2
+
+
+def test_half_precision_takes_half_the_room(tmp_path: pathlib.Path):
+    table = write_pairs(tmp_path / "pairs", 8, by_colour=True)
+    rows = tf.constant([5, 0, 3], tf.int64)
+    read, kept = [], []
+    for kind in ("float32", "float16"):
+        run = parts([*SMALL_IMAGES, "--method=dml", "--dml.maps=relu", "--source=table"], f"--table={table}",
+                    f"--feature_type={kind}")  # fmt: skip
+        freeze(run.method, "image_backbone/.*")
+        backbone = run.method.towers.named_parts["image_backbone"]
+        backbone.set_weights([np.full(weight.shape, 0.01, np.float32) for weight in backbone.weights])
+        read.append(run.readers(tmp_path / kind)["image"].read(rows, rows, rows))
+        kept.append(sum(path.stat().st_size for path in (tmp_path / kind / "features").iterdir()))
+    assert kept[1] < 0.51 * kept[0]
+    for name, value in read[0].items():
+        assert read[1][name].dtype == tf.float32
+        np.testing.assert_allclose(read[1][name], value, rtol=1e-3, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """CMPM on sixteen drawings a split with two captions each, and a BERT of a few thousand random weights."""

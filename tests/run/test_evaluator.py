@@ -39,7 +39,9 @@ def test_embeds_each_image_once_and_each_caption(config: Config, tmp_path: pathl
     assert len(set(images.ids)) == 6
 
 
-def test_a_broken_image_leaves_with_its_captions(config: Config, tmp_path: pathlib.Path):
+def test_a_broken_image_leaves_with_its_captions(
+    config: Config, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+):
     (tmp_path / "test_2.png").write_bytes(b"no image at all")
     measured = _evaluator(config, tmp_path).measure()
     assert len(measured.images) == 5
@@ -47,6 +49,7 @@ def test_a_broken_image_leaves_with_its_captions(config: Config, tmp_path: pathl
     assert not any("test_2" in image_id for image_id in measured.texts.ids)
     for number in (0, 1, 3, 4, 5):
         (tmp_path / f"test_{number}.png").write_bytes(b"nor this")
+    assert "test_2.png" in caplog.text
     with pytest.raises(UserError, match="None of the images"):
         _evaluator(config, tmp_path).embed()
 

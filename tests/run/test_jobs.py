@@ -112,7 +112,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert steps_of(run)[-1] == saved + 2
     capsys.readouterr()
     assert train_here([flagfile, f"--steps={saved + 2}"]) == 0
-    assert "finished" in capsys.readouterr().out
+    assert f"at step {saved + 2}" in capsys.readouterr().out
     assert train_here([flagfile, "--embedding_dim=8"]) == 2
     assert "--embedding_dim was 16, is 8" in capsys.readouterr().err
 

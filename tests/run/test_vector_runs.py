@@ -61,7 +61,7 @@ def test_a_cut_run_goes_on_bit_by_bit(tmp_path: pathlib.Path, monkeypatch: pytes
 def test_the_method_of_a_run_has_its_statistics_again(tmp_path: pathlib.Path):
     write_wikipedia(tmp_path)
     run = start(tmp_path, "run", "--steps=2", "--image_preprocessing=standardize", "--text_preprocessing=tfidf,l2")
-    method, step, _ = jobs.load(run.config(), run)
+    method, step, *_ = jobs.load(run.config(), run)
     assert step == 2
     rows = load_table(run.config()).split("train")
     examples = rows.features[rows.image_index]

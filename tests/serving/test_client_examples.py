@@ -180,3 +180,11 @@ def test_configs_name_the_same_model():
     assert f":{model.base_path}:ro" in compose
     for name in ("models.config", "batching.config"):
         assert f"/config/{name}" in compose
+
+
+@pytest.mark.parametrize("values", [["/nowhere/heart.png"], ["good.png", "a red heart", "odd.png"]])
+def test_a_mistake_is_one_sentence(values, monkeypatch):
+    signature = "score" if len(values) > 1 else "encode_image"
+    monkeypatch.setattr(sys, "argv", ["rest_client.py", signature, *values])
+    with pytest.raises(SystemExit, match=r"Cannot read /nowhere/heart.png: No such|score takes a file and a sentence"):
+        runpy.run_path(str(EXPORT / "rest_client.py"), run_name="__main__")

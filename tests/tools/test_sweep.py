@@ -88,6 +88,14 @@ def test_the_committed_sweep_is_the_papers_grid():
     assert {trial["daml.sigma"] for trial in trials} == {0.001, 0.01, 0.1, 1, 10, 100}
 
 
+@pytest.mark.parametrize("path", sorted(pathlib.Path("tools/sweeps").glob("*.json")), ids=lambda path: path.stem)
+def test_the_flags_of_a_committed_sweep_are_known(path):
+    from xmkeras import flags
+
+    sweep = Sweep.load(str(path))
+    flags.parse([*sweep.flags, *(f"--{name}={value}" for name, value in sweep.trials[-1].items())])
+
+
 def test_a_broken_sweep_file_is_explained(tmp_path):
     (tmp_path / "s.json").write_text("{}")
     with pytest.raises(UserError, match="cannot be used"):

@@ -35,6 +35,8 @@ def test_numbers_reach_the_table_tensorboard_and_the_screen(tmp_path: pathlib.Pa
     table = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert table["step"].tolist() == [10, 10, 20]
     assert table["validation/text_to_image/R@1"].dropna().tolist() == [12.5]
+    assert (table["time/seconds"].dropna().diff().dropna() >= 0).all()
+    assert (table["time/images_per_second"].dropna() > 0).all()
     assert table["gradient_norm"].dropna().tolist() == [9.0, 9.0]
     events = read(tmp_path / "run")
     assert values(events, "loss") == [(10, 3.0), (20, 2.0)]

@@ -183,7 +183,31 @@ def _decode_bmp(data: tf.Tensor, head: tf.Tensor, max_pixels: int) -> tf.Tensor:
     info_bytes, bits, packing = (headers.little(head, *at) for at in ((14, 4), (28, 2), (30, 4)))
     plain = (info_bytes >= 40) & ((packing == 0) | ((packing == 3) & (bits == 32)))
     with tf.control_dependencies([headers.check(plain, "This kind of BMP is not supported.")]):
-        image = tf.image.decode_bmp(data)
+        data = tf.identity(data)
+    small = (bits == 1) | (bits == 4)
+    return tf.cond(small, lambda: _small_bmp(data, head), lambda: _large_bmp(data, head, info_bytes, bits))
+
+
+def _small_bmp(data: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """A BMP of 1 or 4 bits a pixel, which TensorFlow's own decoder refuses: numbers of colours in a palette."""
+    start, info_bytes, bits = (tf.cast(headers.little(head, *at), tf.int32) for at in ((10, 4), (14, 4), (28, 2)))
+    height, width = tf.unstack(tf.cast(headers.bmp_size(head), tf.int32))
+    stride = (width * bits + 31) // 32 * 4  # rows fill words of four bytes
+    rows = headers.part(data, start, stride * height)
+    with tf.control_dependencies([headers.check(tf.strings.length(rows) == stride * height, "The BMP is cut short.")]):
+        packed = tf.reshape(tf.cast(tf.io.decode_raw(rows, tf.uint8), tf.int32), (height, stride, 1))
+    shifts = tf.range(8 - bits, -1, -bits)  # the first pixel is in the highest bits
+    numbers = tf.bitwise.right_shift(packed, shifts) % tf.bitwise.left_shift(1, bits)
+    numbers = tf.reshape(numbers, (height, -1))[:, :width]
+    table = tf.io.decode_raw(headers.part(data, 14 + info_bytes, 64), tf.uint8, fixed_length=64)
+    image = tf.gather(tf.reshape(table, (16, 4))[:, 2::-1], numbers)
+    from_top = tf.bitcast(head[22:26], tf.int32) < 0
+    return tf.cond(from_top, lambda: image, lambda: image[::-1])
+
+
+def _large_bmp(data: tf.Tensor, head: tf.Tensor, info_bytes: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
+    """A BMP of 8, 24 or 32 bits a pixel."""
+    image = tf.image.decode_bmp(data)
 
     def colours() -> tf.Tensor:
         table = headers.part(data, tf.cast(14 + info_bytes, tf.int32), 1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -27,6 +28,13 @@ def loader(size: images.Size, augmentation: images.Augmentation) -> Callable[[tf
         return images.load_augmented(data, size, augmentation, seed)
 
     return load
+
+
+def fault_of(message: str) -> str:
+    """What went wrong, out of a TensorFlow message: the last line before the names of graph nodes."""
+    lines = message.split("[[")[0].split("[Op:")[0].strip().splitlines() or ["unreadable"]
+    last = re.sub(r"\{\{.*?\}\}", "", lines[-1]).strip()
+    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", last).rstrip(".")
 
 
 def options() -> tf.data.Options:

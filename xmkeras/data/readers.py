@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import re
 from typing import Protocol
 
 import keras
@@ -157,8 +156,7 @@ class Pictures:
             # Eagerly: a compiled function would bury the message in its graph's.
             images.load(self.table.read_image(tf.constant(row, tf.int64)), self.size)
         except tf.errors.OpError as error:
-            text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\].*|assertion failed: ", "", error.message.split("\n")[0])
-            return text.strip(" []'")
+            return pipeline.fault_of(error.message)
         return ""
 
     def by_size(self, items: Items) -> np.ndarray:

@@ -7,7 +7,6 @@ import functools
 import io
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from xmkeras.data import pipeline
 from xmkeras.data.bars import progress
 from xmkeras.data.rows import BadRow, RowTable
 from xmkeras.errors import UserError
@@ -53,7 +53,7 @@ def _image_check(table: RowTable, decode_image: Decode) -> Callable[[int], str]:
         except OSError as error:
             return error.strerror or str(error)
         except tf.errors.OpError as error:
-            return _sentence(error.message)
+            return pipeline.fault_of(error.message)
 
     return check
 
@@ -85,13 +85,6 @@ def _is_pipe(table: RowTable, row: int) -> bool:
 def _place(table: RowTable, row: int) -> str:
     path = "" if table.image_paths is None else f" ({table.image_paths[row]})"
     return f"{table.splits[row]} image {table.image_ids[row]!r}{path}"
-
-
-def _sentence(message: str) -> str:
-    """What went wrong, out of a TensorFlow message: the last line before the names of graph nodes."""
-    lines = message.split("[[")[0].split("[Op:")[0].strip().splitlines() or ["unreadable"]
-    last = re.sub(r"\{\{.*?\}\}", "", lines[-1]).strip()
-    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", last).rstrip(".")
 
 
 def near_duplicates(table: RowTable, most: int = _NEAR) -> Iterator[str]:

@@ -7,6 +7,7 @@ from xmkeras.layers.generalized_pooling import GeneralizedPooling
 from xmkeras.layers.gradient_reversal import GradientReversal
 from xmkeras.layers.grid import GridRegions
 from xmkeras.layers.gru import PortableGRU
+from xmkeras.layers.learnt_scalar import LearntScalar
 from xmkeras.layers.lstm import PortableLSTM
 from xmkeras.layers.map_attention import MapAttention
 from xmkeras.layers.noise import Dropout, WordDropout
@@ -23,6 +24,7 @@ __all__ = [
     "GridRegions",
     "LastState",
     "LastStatePooling",
+    "LearntScalar",
     "MapAttention",
     "MaskedMaxPooling",
     "MaskedMeanPooling",

@@ -1,7 +1,7 @@
 """Losses on embeddings as pure functions of keras.ops: usable in any Keras 3 program and backend."""
 
 from xmkeras.losses.angular import angular, angular_all_pairs, n_pair_angular
-from xmkeras.losses.batch_scores import hardest_negatives, hinge_of_hardest, score_softmax
+from xmkeras.losses.batch_scores import hardest_negatives, hinge_of_hardest, score_sigmoid, score_softmax
 from xmkeras.losses.caption import caption_nll
 from xmkeras.losses.class_adversary import (
     adaptive_adversary,
@@ -92,6 +92,7 @@ __all__ = [
     "proxy_nca",
     "random_modality_targets",
     "ranking_hinge",
+    "score_sigmoid",
     "score_softmax",
     "smoothed_softmax",
     "smoothed_targets",

@@ -1,7 +1,7 @@
-"""Losses on the scores of a batch where a score is dear: the hinge on hardest negatives in two passes, and a softmax.
+"""Losses on the scores of a batch: the hinge on hardest negatives in two passes, for dear scores, a softmax, a sigmoid.
 
 Sources: Faghri et al., BMVC 2018 (VSE++), whose hinge SCAN, BFAN and VSRN take; the softmax over a batch is that of
-Sohn, NIPS 2016, both ways.
+Sohn, NIPS 2016, both ways; the sigmoid is of Zhai et al., ICCV 2023 (SigLIP).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from xmkeras.losses.pairs import diagonal_mask, equal_labels
+from xmkeras.losses.pairs import as_weights, diagonal_mask, equal_labels
 from xmkeras.losses.similarity import as_float32
 
 Tensor = Any
@@ -106,14 +106,52 @@ def score_softmax(
     0.3133
     """
     logits = as_float32(scores) / temperature
-    if image_ids is None:
-        right = diagonal_mask(*ops.shape(logits))
-    else:
-        right = equal_labels(image_ids, image_ids if text_image_ids is None else text_image_ids)
-    right = ops.cast(right, "float32")
+    right = as_weights(_right(logits, image_ids, text_image_ids))
 
     def one_way(axis: int) -> Tensor:
         targets = right / ops.maximum(ops.sum(right, axis=axis, keepdims=True), 1.0)
         return -ops.mean(ops.sum(targets * ops.log_softmax(logits, axis=axis), axis=axis))
 
     return 0.5 * (one_way(1) + one_way(0))
+
+
+def score_sigmoid(
+    scores: Tensor,
+    image_ids: Tensor | None = None,
+    text_image_ids: Tensor | None = None,
+    *,
+    temperature: float | Tensor = 0.1,
+    bias: float | Tensor = -10.0,
+) -> Tensor:
+    """Binary cross-entropy of every pair for itself, summed over the texts and averaged over the images.
+
+    -log sigmoid(z (s / temperature + bias)) with z = 1 for right pairs and -1 for all others (equation 2 and
+    algorithm 1 of the paper, whose t is 1 / temperature).
+
+    Args:
+        scores: (n, m) of images with texts.
+        image_ids: (n,) the image of each row, each with a text; None: row i belongs to column i alone.
+        text_image_ids: (m,) the image that each text is of; `image_ids` if None.
+        temperature: that divides the scores.
+        bias: added to them; -10 where nearly all pairs are wrong at first.
+
+    Returns:
+        A float32 scalar, at least 0.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from xmkeras import losses
+    >>> round(float(losses.score_sigmoid(ops.eye(2), temperature=1.0, bias=0.0)), 4)
+    1.0064
+    """
+    logits = as_float32(scores) / temperature + bias
+    signed = ops.where(_right(logits, image_ids, text_image_ids), logits, -logits)
+    return ops.mean(ops.sum(ops.softplus(-signed), axis=1))
+
+
+def _right(scores: Tensor, image_ids: Tensor | None, text_image_ids: Tensor | None) -> Tensor:
+    """Which texts are right for which images, boolean (n, m)."""
+    if image_ids is None:
+        return diagonal_mask(*ops.shape(scores))
+    return equal_labels(image_ids, image_ids if text_image_ids is None else text_image_ids)

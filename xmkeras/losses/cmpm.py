@@ -10,6 +10,7 @@ from typing import Any
 
 from keras import ops
 
+from xmkeras.losses.pairs import as_weights, equal_labels
 from xmkeras.losses.similarity import projection_scores
 
 Tensor = Any
@@ -61,12 +62,15 @@ def cmpm_terms(
         Two float32 scalars (image to text, text to image).
 
     Raises:
-        ValueError: `divergence` is not one of `DIVERGENCES`.
+        ValueError: `divergence` is not one of `DIVERGENCES`, or a side has not as many labels as rows.
     """
     if divergence not in DIVERGENCES:
         raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, not {divergence!r}.")
     text_labels = labels if text_labels is None else text_labels
-    match = ops.cast(ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(text_labels, 0)), "float32")
+    match = as_weights(equal_labels(labels, text_labels))
+    for name, rows, count in zip(("image", "text"), (image.shape[0], text.shape[0]), match.shape, strict=True):
+        if rows is not None and count is not None and rows != count:
+            raise ValueError(f"The {name}s are {rows} and their labels {count}; give each row its label.")
     transposed = ops.transpose(match)
     image_to_text = _row_divergences(projection_scores(image, text), match, epsilon, divergence)
     text_to_image = _row_divergences(projection_scores(text, image), transposed, epsilon, divergence)

@@ -26,8 +26,19 @@ class Pairs(NamedTuple):
 
 
 def equal_labels(labels: Tensor, reference_labels: Tensor) -> Tensor:
-    """True where a label of (n,) equals a reference label of (m,), shape (n, m)."""
+    """True where a label of (n,) equals a reference label of (m,), shape (n, m).
+
+    Keras hands labels to a loss as floats; whole numbers of any type are compared with those of any other.
+
+    Raises:
+        ValueError: labels of another shape.
+    """
     labels, reference_labels = ops.convert_to_tensor(labels), ops.convert_to_tensor(reference_labels)
+    for given in (labels, reference_labels):
+        if len(given.shape) != 1:
+            raise ValueError(f"labels must have the shape (n,), not {tuple(given.shape)}.")
+    if labels.dtype != reference_labels.dtype:
+        labels, reference_labels = ops.cast(labels, "int64"), ops.cast(reference_labels, "int64")
     return ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(reference_labels, 0))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 import keras
 
+from xmkeras.layers import LearntScalar
 from xmkeras.losses.batch_scores import hardest_negatives, hinge_of_hardest, score_softmax
 from xmkeras.losses.pairs import equal_labels
 from xmkeras.losses.ranking import ranking_hinge
@@ -57,7 +57,7 @@ class RegionWords(Method):
     def __init__(self, towers: Towers, params: Any, num_labels: int):
         super().__init__(towers, params, num_labels)
         if params.loss == "softmax" and params.learn_temperature:
-            self.add_head("temperature", _Temperature(params.temperature, name="temperature"))
+            self.add_head("temperature", LearntScalar(params.temperature, positive=True, name="temperature"))
         head = domain_head(params, num_labels, towers.embedding_dim)
         if head is not None:
             self.heads[HEAD] = head
@@ -179,16 +179,3 @@ def _taken(outputs: Outputs, side: str, places: Tensor) -> Outputs:
     """The rows of a side's outputs at `places`."""
     own = {name: value for name, value in outputs.items() if name.split("/")[0] == side}
     return {name: keras.ops.take(value, places, axis=0) for name, value in own.items()}
-
-
-class _Temperature(keras.layers.Layer):
-    """A positive number that is learnt by its logarithm."""
-
-    def __init__(self, value: float, **options: Any):
-        super().__init__(**{"dtype": "float32", **options})
-        start = keras.initializers.Constant(math.log(value))
-        self.logarithm = self.add_weight(shape=(), initializer=start, name="logarithm")
-        self.built = True
-
-    def call(self, inputs: None) -> Tensor:
-        return keras.ops.exp(self.logarithm)

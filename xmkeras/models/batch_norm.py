@@ -26,7 +26,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         training = bool(training) and self.trainable
         if mask is not None or (training and self._spans_replicas()):
             return super().call(inputs, training=training, mask=mask)
-        weights = [tf.convert_to_tensor(w) for w in (self.gamma, self.beta)]
+        gamma = tf.ones_like(self.moving_variance) if self.gamma is None else self.gamma
+        weights = [tf.convert_to_tensor(w) for w in (gamma, self.beta)]
         if not training:
             statistics = [tf.convert_to_tensor(w) for w in (self.moving_mean, self.moving_variance)]
             return self._fused(inputs, *weights, *statistics, is_training=False).y

@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from xmkeras.errors import UserError
 from xmkeras.files import package_folder
-from xmkeras.models.torch_files import read_torch
+from xmkeras.models.torch_weights import load_torch
 
 
 class Stage(NamedTuple):
@@ -120,17 +119,7 @@ def load_weights(network: keras.Model, path: str | pathlib.Path) -> None:
     Raises:
         UserError: it cannot be read, or is of another network.
     """
-    tensors = {name: value for name, value in read_torch(path).items() if not name.endswith("num_batches_tracked")}
-    places = {place: network.get_layer(layer) for place, layer in _places(network.name).items()}
-    weights = {place: _layer_weights(tensors, place) for place in places}
-    for place, layer in places.items():
-        if [array.shape for array in weights[place]] != [tuple(weight.shape) for weight in layer.weights]:
-            raise UserError(f"The image weights in {path} do not fit {network.name}: {place} is missing or another.")
-    known = tuple(f"{place}." for place in (*places, "_fc"))
-    if left := [name for name in tensors if not name.startswith(known)]:
-        raise UserError(f"The image weights in {path} do not fit {network.name}, which has no {left[0]}.")
-    for place, layer in places.items():
-        layer.set_weights(weights[place])
+    load_torch(network, path, _places(network.name), without=("_fc",))
 
 
 def _rounded(channels: float) -> int:
@@ -179,16 +168,3 @@ def _places(name: str) -> dict[str, str]:
                 places[f"_blocks.{number}._{part}_conv"] = f"{block.name}_{part}_conv"
                 places[f"_blocks.{number}._bn{norm}"] = f"{block.name}_{part}_bn"
     return {**places, "_conv_head": "head_conv", "_bn1": "head_bn"}
-
-
-def _layer_weights(tensors: Mapping[str, np.ndarray], place: str) -> list[np.ndarray]:
-    """The weights of a convolution or of a batch norm in the order and with the axes of Keras."""
-    if "_bn" in place:
-        names = [f"{place}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
-        return [tensors[name] for name in names if name in tensors]
-    kernel = tensors.get(f"{place}.weight")
-    if kernel is None or kernel.ndim != 4:
-        return []
-    # (out, in, h, w), and (channels, 1, h, w) of a depthwise one.
-    axes = (2, 3, 0, 1) if "depthwise" in place else (2, 3, 1, 0)
-    return [kernel.transpose(axes)]

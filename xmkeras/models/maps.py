@@ -9,11 +9,11 @@ import keras
 
 from xmkeras.layers import GridRegions, MapAttention
 from xmkeras.layers.map_attention import KINDS
-from xmkeras.models.image import DEFAULT_MAPS, feature_maps
+from xmkeras.models.encoder import Encoder, Entries, Tensor
+from xmkeras.models.image import FUSED_MAPS, feature_maps
 
 AUTO = ("auto",)
 ATTENTIONS = (*KINDS, "mean")
-_AUTO_MAPS = 2  # the last two strides: the paper's maps have 14 and 7 positions a side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Fusion:
     """What of a picture's network its embedding is made of; the encoder gives it out as `features`.
 
     Attributes:
-        maps: names of layers of the network; `AUTO` for the last two of `DEFAULT_MAPS`, none for the pooled last
+        maps: names of layers of the network; `AUTO` for those of `FUSED_MAPS`, none for the pooled last
             features alone, which are then the feature.
         attention: how each map is pooled: one of the kinds of `MapAttention`, or "mean" over its positions.
         include_last: append the pooled last features, which the paper leaves open.
@@ -33,7 +33,7 @@ class Fusion:
 
     def names(self, tower: str) -> tuple[str, ...]:
         """The layers of an image tower whose maps are taken."""
-        return DEFAULT_MAPS[tower][-_AUTO_MAPS:] if self.maps == AUTO else self.maps
+        return FUSED_MAPS[tower] if self.maps == AUTO else self.maps
 
 
 def with_maps(backbone: keras.Model, names: Sequence[str]) -> keras.Model:
@@ -63,6 +63,24 @@ def with_grid(backbone: keras.Model, name: str, size: int) -> keras.Model:
     (network,) = [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
     (chosen,) = feature_maps(backbone, network.layers[-1].name if name == "auto" else name)
     return keras.Model(backbone.input, GridRegions(size, name="grid")(chosen), name=backbone.name)
+
+
+def attended(encoder: Encoder, batch: Entries) -> dict[str, Tensor]:
+    """Where the attention of an encoder's head looks: of each map, (B, H, W) weights with a sum of 1 over positions.
+
+    By the names of the maps' layers; of a multi-dimensional attention the mean over its features. {} without attention.
+    """
+    head = encoder.parts[-1]
+    attentions = [layer for layer in head.model.layers if isinstance(layer, MapAttention)]
+    if not attentions:
+        return {}
+    taken, given = encoder.before_last(batch), {}
+    entry_of = {id(tensor): entry for entry, tensor in zip(head.takes, head.model.inputs, strict=True)}
+    for layer in attentions:
+        entry, last = (entry_of[id(tensor)] for tensor in layer.input)
+        weights = keras.ops.mean(layer.weights_of(taken[entry], taken[last]), axis=-1)
+        given[entry.rpartition("/")[2]] = keras.ops.reshape(weights, taken[entry].shape[:3])
+    return given
 
 
 def fused_features(last: keras.KerasTensor, maps: Sequence[keras.KerasTensor], fusion: Fusion) -> keras.KerasTensor:

@@ -17,7 +17,6 @@ from xmkeras.models.text import text_encoder
 from xmkeras.models.words import Words
 
 
-
 def picture_encoder(
     image_size: tuple[int, int],
     *,
@@ -66,7 +65,8 @@ def picture_encoder(
         head = region_head(inputs, regions, embedding_dim, image_dropout, norm_momentum, seed)
         # Caches are called by it, and runs that share them may differ in both.
         entry = f"image_regions/{region_map}/{region_grid}"
-        return Encoder.chain(Part(backbone, ("image",), (entry,)), Part(head, (entry,), regions.gives))
+        front = Part(backbone, ("image",), (entry,), divisible=True)
+        return Encoder.chain(front, Part(head, (entry,), regions.gives))
     names = fusion.names(image_tower) if fusion else ()
     backbone = with_maps(backbone, names) if names else backbone
     features, *maps = (tuple(output.shape[1:]) for output in backbone.outputs)
@@ -83,7 +83,7 @@ def picture_encoder(
     )
     entries = ("image_features", *(f"image_map/{name}" for name in names))
     gives = ("",) if fusion is None else ("", "features")
-    return Encoder.chain(Part(backbone, ("image",), entries), Part(head, entries, gives))
+    return Encoder.chain(Part(backbone, ("image",), entries, divisible=True), Part(head, entries, gives))
 
 
 def word_encoder(vocabulary_size: int, *, words: Words | None = None, **options: Any) -> Encoder:

@@ -1,6 +1,6 @@
 """What an evaluation protocol measures of a split, and what its part of the report is drawn from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from xmkeras.retrieval.scores import Score
 from xmkeras.retrieval.tally import Ties
 
 Thumbnail = Callable[[str], np.ndarray]
+Attended = Callable[[str], Mapping[str, np.ndarray]]
 
 FOLDS = 5  # of COCO's test images, a thousand each
 _SIZES = ("queries", "gallery", "classes")
@@ -77,6 +78,8 @@ class Show:
     name: of the run. seed: of what is drawn by lot and of t-SNE. examples: queries of each kind (best, typical,
     worst), each with its first `k` answers.
     private_dims: how many of the last dimensions of an embedding tell nothing but its modality.
+    attended: image id -> where in it a model's attention looks, (h, w) weights by the name of each map; {} where it has
+    none; called as `thumbnail` is.
     untrained: embeds the same split with the run's first weights, images and texts, for a comparison.
     """
 
@@ -88,4 +91,5 @@ class Show:
     examples: int = 3
     k: int = 5
     private_dims: int = 0
+    attended: Attended | None = None
     untrained: Callable[[], tuple[EmbeddingSet, EmbeddingSet]] | None = None

@@ -85,11 +85,15 @@ def _histogram(axes: Axes, ranks: dict[str, np.ndarray], size: int) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def training_figure(history: "pd.DataFrame") -> Figure | None:
-    """The numbers of a run's metrics.csv over its steps: recalls, losses, rates, norms; None without any.
+def training_figure(history: "pd.DataFrame", steps_per_epoch: int = 0) -> Figure | None:
+    """The numbers of a run's metrics.csv over its steps: recalls, clusters, losses, rates, norms; None without any.
 
-    history: a column "step" and one column a number, empty where it was not measured.
+    history: a column "step" and one column a number, empty where it was not measured. steps_per_epoch: to draw over
+    epochs where the run has two or more; 0 where it is not known.
     """
+    by_epoch = bool(steps_per_epoch) and history["step"].max() >= 2 * steps_per_epoch
+    time = history["step"] / steps_per_epoch if by_epoch else history["step"]
+    history = history.assign(step=time)
     panels = _panels(history)
     if not panels:
         return None
@@ -101,8 +105,13 @@ def training_figure(history: "pd.DataFrame") -> Figure | None:
             known = history[["step", column]].dropna()
             marks = {"marker": "o", "ms": 3.5} if len(known) <= 40 else {}
             axes.plot(known["step"], known[column], lw=1.7, label=_short(column), **style, **marks)
+            if (chance := _chance_of(column)) in history and history[chance].notna().any():
+                axes.axhline(history[chance].dropna().iloc[-1], lw=1.1, ls=":", color=style["color"], label="_chance")
+        if title == "Norms" and _spread(history, columns) > _DECADES:
+            axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _label(axes, title, "step")
+        _label(axes, title, "epoch" if by_epoch else "step")
         _legend_below(axes)
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -110,8 +119,21 @@ def training_figure(history: "pd.DataFrame") -> Figure | None:
     return figure
 
 
+def _chance_of(column: str) -> str:
+    """The column of what a random order has of a figure on the validation split."""
+    split, _, figure = column.partition("/")
+    return f"{split}/chance/{figure}"
+
+
+def _spread(history: "pd.DataFrame", columns: list[str]) -> float:
+    """The largest number of columns divided by the least positive one."""
+    numbers = history[columns].to_numpy(float)
+    positive = numbers[np.isfinite(numbers) & (numbers > 0)]
+    return float(positive.max() / positive.min()) if positive.size else 1.0
+
+
 def _legend_below(axes: Axes, columns: int = 3) -> None:
-    lines = axes.get_lines()
+    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     # matplotlib fills a legend column by column; this reads row by row.
     order = [number for first in range(columns) for number in range(first, len(lines), columns)]
     axes.legend(
@@ -138,9 +160,12 @@ def _line_styles(columns: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+_DECADES = 20.0  # numbers that differ by more than this factor are drawn on a logarithmic axis
 _WAY = r"(image_to_text|text_to_image)/"
 _PANELS = (
-    ("Recall on the validation split (%)", r"^(?!.*chance/).*(R@\d+|accuracy|precision@\d+)$"),
+    ("Recall on the validation split (%), chance dotted", r"^(?!.*chance/).*(R@\d+|accuracy|precision@\d+)$"),
+    ("Clusters on the validation split (%)", r"^(?!.*chance/).*NMI$"),
+    ("Lambda of the class adversary", r"adversary/lambda$"),
     ("Loss", r"^(?!.*(norm|rate|second|time|epoch|scale|chance))[^/]+$|^loss/"),
     ("Learning rate", r"^rate/|learning_rate"),
     ("Norms", r"norm"),

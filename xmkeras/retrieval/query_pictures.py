@@ -10,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from xmkeras.retrieval.answers import Answered, answer
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.retrieval.measured import Thumbnail
+from xmkeras.retrieval.measured import Attended, Thumbnail
 from xmkeras.retrieval.plots import INK, LINE, MUTED, PAPER, RIGHT, WRONG, figure_pixels, new_figure
 from xmkeras.retrieval.scores import Score, turned
 
@@ -27,13 +27,25 @@ class _Sheet:
         # Captions are words, not formulas: a dollar sign stays one.
         self.figure.text(x / self.width, 1 - y / self.height, words, parse_math=False, **style)  # type: ignore[arg-type]
 
-    def picture(self, x: float, y: float, side: float, pixels: np.ndarray, frame: str, thick: float) -> None:
-        """A framed square with a whole picture in it."""
+    def picture(
+        self,
+        x: float,
+        y: float,
+        side: float,
+        pixels: np.ndarray,
+        frame: str,
+        thick: float,
+        heat: np.ndarray | None = None,
+    ) -> None:
+        """A framed square with a whole picture in it, and over it a map of any size, the brighter the more."""
         box = (x / self.width, 1 - (y + side) / self.height, side / self.width, side / self.height)
         axes = self.figure.add_axes(box, xticks=[], yticks=[], facecolor=PAPER)
         high, wide = pixels.shape[:2]
         half = max(high, wide) / 2
         axes.imshow(pixels, interpolation="antialiased")
+        if heat is not None:
+            whole = (-0.5, wide - 0.5, high - 0.5, -0.5)
+            axes.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, extent=whole, interpolation="bilinear")
         axes.set(xlim=(wide / 2 - half, wide / 2 + half), ylim=(high / 2 + half, high / 2 - half))
         axes.spines[:].set(color=frame, linewidth=thick)
 
@@ -80,6 +92,36 @@ def neighbour_figure(
         _asking_image(sheet, y, found, thumbnail(image_ids[found.query]))
 
     return _rows_of_images(sections, query, _CELL + 0.35, image_ids, thumbnail, credit)
+
+
+def attention_figure(
+    sections: Mapping[str, Sequence[Answered]],
+    image_ids: np.ndarray,
+    thumbnail: Thumbnail,
+    attended: Attended,
+    *,
+    credit: str = "",
+) -> Figure | None:
+    """Rows of an image, plain and under each of the maps of attention to it; None where there are no maps.
+
+    attended: image id -> weights (h, w) by the name of a map; under each stands how many times the mean its largest is.
+    """
+    everything = [found for rows in sections.values() for found in rows]
+    maps = {found.query: attended(image_ids[found.query]) for found in everything}
+    most = max(map(len, maps.values()), default=0)
+    if not most:
+        return None
+    row, step = _CELL + 0.45, _CELL + _GAP
+    sheet = _Sheet(max(2 * _MARGIN + step * (1 + most), 5.0), _height(sections, row, credit))
+    for y, found in _layout(sheet, sections, row):
+        pixels = thumbnail(image_ids[found.query])
+        _asking_image(sheet, y, found, pixels)
+        for place, (name, weights) in enumerate(maps[found.query].items(), 1):
+            x = _MARGIN + place * step
+            sheet.picture(x, y, _CELL, pixels, LINE, 1, heat=weights)
+            _note(sheet, x, y, f"{name}  ·  {weights.max() / max(weights.mean(), 1e-30):.1f}x", MUTED)
+    _credit(sheet, credit)
+    return sheet.figure
 
 
 def image_query_figure(

@@ -37,18 +37,19 @@ def write_report(
     sections: Sequence[Section],
     notes: str = "",
     metrics_csv: str | os.PathLike[str] | None = None,
+    steps_per_epoch: int = 0,
     credit: str = "",
 ) -> Path:
     """Writes `report.md`, and its pictures in `report/`, to `folder`; returns the path of report.md.
 
     title: of the report, such as the run and the split. notes: Markdown put below it. results, sections: from the
     protocol that measured the split. metrics_csv: the numbers of the training; left out where there is no such file.
-    credit: attribution of the images.
+    steps_per_epoch: of the training, 0 where it is not known. credit: attribution of the images.
     """
     report = _Report(Path(folder), credit)
     report.add(f"# {title}", notes, markdown_table(results))
     report.add("Chance is a random order of the same gallery. Ranks count from 1.")
-    for section in (*sections, *_training(metrics_csv)):
+    for section in (*sections, *_training(metrics_csv, steps_per_epoch)):
         report.add(f"## {section.title}", section.text)
         for picture in section.pictures:
             report.picture(*picture)
@@ -77,12 +78,12 @@ class _Report:
         return path
 
 
-def _training(metrics_csv: str | os.PathLike[str] | None) -> list[Section]:
+def _training(metrics_csv: str | os.PathLike[str] | None, steps_per_epoch: int) -> list[Section]:
     if metrics_csv is None or not os.path.exists(metrics_csv):
         return []
     import pandas as pd
 
     history = pd.read_csv(metrics_csv)
-    figure = training_figure(history) if "step" in history else None
-    words = "Losses, rates and recalls over the steps of the training"
+    figure = training_figure(history, steps_per_epoch) if "step" in history else None
+    words = "Recalls, losses and rates over the training"
     return [] if figure is None else [Section("Training", "", (Picture("training", words, figure),))]

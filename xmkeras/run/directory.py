@@ -101,11 +101,17 @@ class RunDirectory:
             raise UserError(f"{self.config_file} cannot be read ({error}); train into a new --run.") from error
 
     def continued(self, config: Config) -> Config:
-        """`config` with the best metric that the run has gone by until now, where it names none itself."""
-        if config.train.best_metric or not self.config_file.is_file():
+        """`config` with the best metric that the run has gone by until now, and its way to average batch norms.
+
+        Where the config names a metric itself, or the way was typed, these stay.
+        """
+        if not self.config_file.is_file():
             return config
-        known = self.config().train.best_metric
-        return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=known))
+        known = self.config().train
+        warmup = config.train.norm_warmup if "norm_warmup" in config.typed else known.norm_warmup
+        best = config.train.best_metric or known.best_metric
+        train = dataclasses.replace(config.train, best_metric=best, norm_warmup=warmup)
+        return dataclasses.replace(config, train=train)
 
     def open(self, config: Config, data_fingerprint: str, credit: str = "") -> None:
         """Records the run, or checks that it continues with what it was started with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.method import Method
 from xmkeras.models.encoder import Encoder, Towers
+from xmkeras.models.maps import attended
 from xmkeras.retrieval import score_matrix
 from xmkeras.retrieval.embeddings import Block, EmbeddingSet, EmbeddingWriter
 from xmkeras.retrieval.measured import Measured, Split
@@ -29,6 +31,7 @@ from xmkeras.run.sides import Side, Thumbnail, protocol_of
 # Of a batch: numbers in its inputs, sequences, items.
 _NUMBERS, _SEQUENCES = 64 * 224 * 224 * 3, 256
 _FEWEST, _MOST = 64, 1024
+_NAMED = 8  # broken images
 
 
 class Evaluator:
@@ -63,6 +66,14 @@ class Evaluator:
     def towers(self) -> Towers:
         """The towers whose embeddings are measured."""
         return self._method.retrieval_towers
+
+    def attended(self, image_id: str) -> dict[str, np.ndarray]:
+        """Where in an image of the split the attention to maps looks, (H, W) a map; {} without such attention."""
+        encoder = self._method.retrieval_towers.sides["image"]
+        row = self.table.image_ids.index(image_id)
+        (batch,) = one_pass(self.readers["image"], _one(Items.of("image", self.table), row), batch_size=1)
+        batch.pop("item")
+        return {name: keras.ops.convert_to_numpy(weights)[0] for name, weights in attended(encoder, batch).items()}
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -132,7 +143,13 @@ class Evaluator:
         images = embedded["image"][0]
         missing = len(self.table.distinct_images()) - len(images)
         if missing:
-            logging.warning("%d broken images of %s are left out of the evaluation.", missing, self.table.name)
+            known = set(images.ids.tolist())
+            names = [name for name in dict.fromkeys(self.table.image_ids) if name not in known]
+            more = f" and {missing - _NAMED} more" if missing > _NAMED else ""
+            logging.warning(
+                "%d broken images of %s are left out of the evaluation: %s%s.",
+                missing, self.table.name, ", ".join(names[:_NAMED]), more,
+            )  # fmt: skip
             for name, (items, numbers) in embedded.items():
                 readable = np.isin(items.ids, images.ids)
                 embedded[name] = items.take(readable), numbers[readable]
@@ -158,6 +175,12 @@ def stream(
             numbers.append(number)
             writer.append(ids[rows], table.labels[rows], **encode(batch))
     return EmbeddingSet.load(folder), np.concatenate([np.empty(0, np.int64), *numbers])
+
+
+def _one(items: Items, row: int) -> Items:
+    """The item of a row alone."""
+    number = [items.at(row)]
+    return dataclasses.replace(items, rows=items.rows[number], captions=items.captions[number])
 
 
 class Encoding:
@@ -188,6 +211,7 @@ def _kept(outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 def pair_scores(method: Method) -> Any:
     """`method.score` of a block of images and a block of texts, or of images, (a, ...), (b, ...) -> float32 (a, b)."""
+
     @tf.function(reduce_retracing=True)
     def score(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return method.score(outputs)

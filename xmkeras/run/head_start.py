@@ -71,7 +71,8 @@ def start_heads(
         features = features_of(fronts, readers, rows, pathlib.Path(folder))
         maps = closed_form(kind, features, config.model.embedding_dim)
     for side, encoder in encoders.items():
-        start_last_dense(side, encoder, maps[side])
+        to = maps[side].of_unit_variance()
+        start_last_dense(side, encoder, to.mean, to.matrix, to.variances)
 
 
 def check_kind(flag: str, kind: str, sides: tuple[str, ...]) -> None:

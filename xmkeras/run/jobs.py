@@ -36,7 +36,7 @@ from xmkeras.run.head_start import start_heads
 from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests_of, sides_of
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
-from xmkeras.training.checkpoints import Checkpoints, restore, used_weights
+from xmkeras.training.checkpoints import Checkpoint, Checkpoints, restore, used_weights
 from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.loop import Batches, Result, Trainer
@@ -45,15 +45,11 @@ from xmkeras.training.strategy import make_strategy, set_threads
 
 
 class Loaded(NamedTuple):
-    """A trained run: its method with the weights that are used, the step they are of, its sides, and its training.
-
-    `state` is what the checkpoint tells of the training until then.
-    """
+    """A trained run: its method with the weights that are used, the step they are of, and its sides."""
 
     method: Method
     step: int
     sides: dict[str, Side]
-    state: Mapping[str, Any]
 
 
 def train(config: Config, run: RunDirectory) -> Result:
@@ -96,11 +92,9 @@ def _train(
 ) -> Result:
     rows = table.split("train")
     sampler = sampler_of(config, rows)
-    if Checkpoints(run.checkpoints).latest() is None:
+    if not config.train.init_from and Checkpoints(run.checkpoints).latest() is None:
         start_heads(config, run, rows, sides, method)
-    with Monitor(
-        run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch
-    ) as monitor:
+    with Monitor(run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch) as monitor:
         evaluator, validation = None, None
         if "validation" in table.split_names:
             evaluator = Evaluator(config, table.split("validation"), method, sides, run.embeddings("validation"))
@@ -111,9 +105,7 @@ def _train(
             if evaluator is not None:
                 # A moving average of the weights may differ from what is frozen now, and evaluation uses the average.
                 kept = not config.train.ema
-                evaluator.readers = readers_of(
-                    config, run, evaluator.table, sides, method, training=False, cached=kept
-                )
+                evaluator.readers = readers_of(config, run, evaluator.table, sides, method, training=False, cached=kept)
             batches = TrainingBatches(
                 rows,
                 sampler,
@@ -156,27 +148,31 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     Raises:
         UserError: the run has no checkpoint yet.
     """
-    checkpoints = Checkpoints(run.checkpoints)
-    checkpoint = (checkpoints.best() if config.train.use_best else None) or checkpoints.latest()
-    if checkpoint is None:
-        raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
+    checkpoint = _used_checkpoint(config, run)
     _set_policy(config, "float32")  # whatever the towers were trained in: the master weights are float32
     sides = kept_sides(config, read_kept(config, run))
     method = build_method(config, sides, checkpoint.state["num_labels"])
     restore(method.named_variables(), used_weights(checkpoint))
-    return Loaded(method, checkpoint.step, sides, checkpoint.state)
+    return Loaded(method, checkpoint.step, sides)
 
 
-def measure(
-    config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False
-) -> tuple[Measured, int]:
+def _used_checkpoint(config: Config, run: RunDirectory) -> Checkpoint:
+    """The best checkpoint, or the last one, as the config says."""
+    checkpoints = Checkpoints(run.checkpoints)
+    checkpoint = (checkpoints.best() if config.train.use_best else None) or checkpoints.latest()
+    if checkpoint is None:
+        raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
+    return checkpoint
+
+
+def measure(config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False) -> tuple[Measured, int]:
     """What `evaluate` measures, without a report, and the step of the weights.
 
     With `cached`, what the fronts make that the last stage did not train is kept and read as it is in training, which
     many runs over one split share.
     """
     part, loaded = load_table(config).split(split), load(config, run)
-    evaluator = _evaluator(config, run, part, run.embeddings(split), loaded)
+    evaluator = _evaluator(config, part, run.embeddings(split), loaded)
     if cached:
         freeze(config, loaded.method, stages_of(config)[-1])
         # As in training: averages of frozen weights may differ from them by rounding.
@@ -225,7 +221,7 @@ def _evaluated(
     table = load_table(config)
     part = table.split(split)
     loaded = load(config, run)
-    evaluator = _evaluator(config, run, part, workspace, loaded)
+    evaluator = _evaluator(config, part, workspace, loaded)
     other = _other(against, evaluator)
     measured = evaluator.measure(ties)
     # Of other data than the run's, what it began with cannot be told.
@@ -237,6 +233,7 @@ def _evaluated(
         name=run.path.name,
         seed=config.train.seed,
         private_dims=evaluator.towers.private_dims,
+        attended=evaluator.attended if "image" in loaded.sides else None,
         untrained=(lambda: _untrained(config, run, table, split, workspace)) if began_here else None,
     )
     sections = evaluator.protocol.sections(measured, show)
@@ -255,6 +252,7 @@ def _evaluated(
         results=measured.results,
         sections=sections,
         metrics_csv=run.path / "metrics.csv",
+        steps_per_epoch=sampler_of(config, table.split("train")).steps_per_epoch if began_here else 0,
         credit=part.credit,
     )
     return measured, report
@@ -287,7 +285,8 @@ def export(
 def _exported(
     config: Config, run: RunDirectory, gallery: str, workspace: pathlib.Path, *, top_k: int, output: str, tokenizer: str
 ) -> pathlib.Path:
-    method, _, sides, state = load(config, run)
+    method, _, sides = load(config, run)
+    state = _used_checkpoint(config, run).state
     galleries: dict[str, EmbeddingSet] = {}
     files: dict[str, str] = {}
     if gallery != "none":
@@ -344,7 +343,7 @@ def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
 
 
-def _evaluator(config: Config, run: RunDirectory, part: RowTable, workspace: pathlib.Path, loaded: Loaded) -> Evaluator:
+def _evaluator(config: Config, part: RowTable, workspace: pathlib.Path, loaded: Loaded) -> Evaluator:
     check_table(loaded.sides, config, part)
     evaluator = Evaluator(config, part, loaded.method, loaded.sides, workspace)
     _ = evaluator.figures  # says now what cannot be measured
@@ -386,7 +385,7 @@ def _comparison(
     """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
     theirs = dataclasses.replace(other.config(), data=config.data)
     compared = workspace.with_name(f"{workspace.name}-compared")
-    second = _evaluator(theirs, other, part, compared, load(theirs, other)).measure(ties)
+    second = _evaluator(theirs, part, compared, load(theirs, other)).measure(ties)
     assert measured.texts is not None
     assert second.texts is not None
     difference = paired.compare(

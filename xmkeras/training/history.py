@@ -45,6 +45,10 @@ class History:
         with self._explaining(), open(self.path, "a", encoding="utf-8", newline="") as file:
             file.write(self._line({"step": str(step), **{name: f"{n:.7g}" for name, n in numbers.items()}}))
 
+    def last(self, name: str) -> float:
+        """The last number of a column; 0 where there is none."""
+        return float(next((row[name] for row in reversed(self._read()) if row.get(name)), 0.0))
+
     def rewind(self, step: int | None) -> None:
         """Drops what comes after `step`, and a last line that a kill has torn."""
         if not self.path.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import time
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -14,6 +15,7 @@ import tensorflow as tf
 from xmkeras.training.history import History
 from xmkeras.training.progress import Progress
 
+SECONDS = "time/seconds"
 _NO_TERM = re.compile(r".*/.*|.*_norm")
 
 
@@ -49,6 +51,10 @@ class Monitor:
         directory.mkdir(parents=True, exist_ok=True)
         self.tensorboard = directory / "tensorboard"
         self._history = History(directory / "metrics.csv")
+        self._batch_size = batch_size
+        # The moment and step of the last log, less the pauses of evaluations, and the seconds trained until then.
+        self._clock: tuple[float, int] | None = None
+        self._seconds = 0.0
         self._progress = Progress(
             stream, batch_size=batch_size, steps_per_epoch=steps_per_epoch, interval=interval
         )
@@ -59,21 +65,25 @@ class Monitor:
         if self._history.last_step > step:
             self.rewind(step)
         self._progress.start(step, total_steps)
+        self._clock, self._seconds = (time.monotonic(), step), self._history.last(SECONDS)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         """Records the numbers of a training step and shows its losses.
 
         Args:
             step: number of steps done.
-            numbers: `loss`, its terms, and others, whose names hold a slash (`rate/adam`) or end in `_norm`.
+            numbers: `loss`, its terms, and others, whose names hold a slash (`rate/adam`) or end in `_norm`. Recorded
+                beside them are `time/seconds`, of training alone, and `time/images_per_second`.
         """
-        self._record(step, numbers)
+        self._record(step, {**numbers, **self._pace(step)})
         self._progress.show(step, {name: n for name, n in numbers.items() if is_loss(name)})
 
     def log_metrics(self, step: int, metrics: Mapping[str, float], split: str = "validation") -> None:
         """Records the metrics of an evaluation as `<split>/<name>`."""
         self._record(step, {f"{split}/{name}": value for name, value in metrics.items()})
         self._progress.skip_pause()
+        if self._clock is not None:
+            self._clock = time.monotonic(), step
 
     def image(self, step: int, name: str, image: np.ndarray, caption: str = "") -> None:
         """Records a picture, (height, width, 3) uint8, in TensorBoard."""
@@ -104,6 +114,16 @@ class Monitor:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _pace(self, step: int) -> dict[str, float]:
+        """The seconds trained until now, those of earlier parts of the run included, and images a second since then."""
+        if self._clock is None:
+            return {}
+        now, (then, before) = time.monotonic(), self._clock
+        self._clock = now, step
+        self._seconds += now - then
+        pairs = (step - before) * self._batch_size
+        return {SECONDS: self._seconds, **({"time/images_per_second": pairs / (now - then)} if pairs else {})}
 
     def _record(self, step: int, numbers: Mapping[str, float]) -> None:
         self._history.append(step, numbers)

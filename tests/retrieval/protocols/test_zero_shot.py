@@ -104,3 +104,19 @@ def test_the_section_shows_images_with_their_neighbours():
     figure = section.pictures[0].figure
     assert sum(text.get_text().startswith("rank ") for text in figure.texts) == 6
     assert len(asked) == len(figure.axes) >= 6 * 5
+
+
+def test_a_section_shows_where_attention_looks():
+    images, _, _, thumbnail, _ = squares(images=30)
+    measured = PROTOCOL.measure(Split(images, None, [], label_kind="class"))
+    weights = {"block5": np.pad([[1.0]], (0, 6)), "head": np.ones((7, 7))}
+    show = Show(thumbnail=thumbnail, attended=lambda image_id: weights, examples=2)
+    figure = PROTOCOL.sections(measured, show)[1].pictures[0].figure
+    notes = [text.get_text() for text in figure.texts]
+    assert notes.count("block5  ·  49.0x") == notes.count("head  ·  1.0x") == 6
+    drawn = [axes.images for axes in figure.axes]
+    assert [len(pictures) for pictures in drawn] == [1, 2, 2] * 6
+    # As large as the picture, whatever the size of the map.
+    assert drawn[1][1].get_extent() == drawn[1][0].get_extent()
+    plain = Show(thumbnail=thumbnail, attended=lambda image_id: {}, examples=2)
+    assert len(PROTOCOL.sections(measured, plain)) == 1

@@ -12,7 +12,7 @@ from xmkeras.retrieval.answers import best_typical_worst
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.mean_average_precision import per_query
 from xmkeras.retrieval.measured import Measured, Show, Split
-from xmkeras.retrieval.query_pictures import neighbour_figure
+from xmkeras.retrieval.query_pictures import attention_figure, neighbour_figure
 from xmkeras.retrieval.ranking import CHUNK_BYTES, top_k_of_others
 from xmkeras.retrieval.report import Picture, Section
 from xmkeras.retrieval.score_matrix import MatrixScore
@@ -21,6 +21,7 @@ from xmkeras.retrieval.tally import Ties
 
 KS = (1, 2, 4, 8)
 _NEIGHBOURS, _NEEDED = 5, 3
+_LOOKS = "Below a map stands how many times the mean its largest weight is; near 1, the map is all but averaged."
 
 
 class ZeroShot:
@@ -37,7 +38,7 @@ class ZeroShot:
         return Measured(results, None, split.images, None, [], "label", score=split.score)
 
     def sections(self, measured: Measured, show: Show) -> list[Section]:
-        """The best, typical and worst images with their nearest neighbours."""
+        """The best, typical and worst images with their neighbours, and where attention to maps looks in them."""
         if show.thumbnail is None:
             return []
         images, labels = measured.images.vectors, measured.images.labels
@@ -54,7 +55,14 @@ class ZeroShot:
         )
         words = "Images with their nearest neighbours: those of their class framed in green, others in red"
         figure = neighbour_figure(found, measured.images.ids, show.thumbnail, credit=show.credit)
-        return [Section("Images and their neighbours", "", (Picture("neighbours", words, figure),))]
+        sections = [Section("Images and their neighbours", "", (Picture("neighbours", words, figure),))]
+        looks = show.attended and attention_figure(
+            found, measured.images.ids, show.thumbnail, show.attended, credit=show.credit
+        )
+        if looks:
+            words = "Images, and over them the weights of the attention to each map, bright where they are large"
+            sections.append(Section("Where the attention looks", _LOOKS, (Picture("attention", words, looks),)))
+        return sections
 
 
 def zero_shot(
