@@ -70,7 +70,7 @@ def fit_domain_classifiers(
         gradient = ops.squeeze(ops.matmul(ops.expand_dims(slope, 1), elements), 1) + weight_decay * weights
         weights = weights - learning_rate * gradient
         bias = bias - learning_rate * ops.sum(slope, axis=1, keepdims=True)
-    return weights, ops.squeeze(bias, 1)
+    return weights, bias[:, 0]
 
 
 def domain_error_matrix(

@@ -16,8 +16,6 @@ from xmkeras.models.regions import Regions, region_head
 from xmkeras.models.text import text_encoder
 from xmkeras.models.words import Words
 
-_REGIONS = "image_regions"
-
 
 def picture_encoder(
     image_size: tuple[int, int],
@@ -39,8 +37,8 @@ def picture_encoder(
     """RGB `image` (B, h, w, 3) in 0..255 to pooled `image_features` (B, f) to embeddings (B, d).
 
     With a fusion also to a map `image_map/<layer>` (B, H, W, c) of each of its layers, and out comes, beside the
-    embeddings, the feature that they are made of, (B, g), as `features`. With regions `image` goes to a map's
-    `image_regions` (B, n, c), which are pooled no further, to embeddings (B, n, d).
+    embeddings, the feature that they are made of, (B, g), as `features`. With regions `image` goes to a grid
+    `image_regions/<map>/<size>` (B, n, c) of a map, which is pooled no further, to embeddings (B, n, d).
 
     Args:
         image_size: height and width in pixels.
@@ -63,10 +61,12 @@ def picture_encoder(
     set_norm_momentum(backbone, norm_momentum)
     if regions is not None:
         backbone = with_grid(backbone, region_map, region_grid)
-        inputs = keras.Input(backbone.output.shape[1:], name=_REGIONS)
+        inputs = keras.Input(backbone.output.shape[1:], name="image_regions")
         head = region_head(inputs, regions, embedding_dim, image_dropout, norm_momentum, seed)
-        front = Part(backbone, ("image",), (_REGIONS,), divisible=True)
-        return Encoder.chain(front, Part(head, (_REGIONS,), regions.gives))
+        # Caches are called by it, and runs that share them may differ in both.
+        entry = f"image_regions/{region_map}/{region_grid}"
+        front = Part(backbone, ("image",), (entry,), divisible=True)
+        return Encoder.chain(front, Part(head, (entry,), regions.gives))
     names = fusion.names(image_tower) if fusion else ()
     backbone = with_maps(backbone, names) if names else backbone
     features, *maps = (tuple(output.shape[1:]) for output in backbone.outputs)
