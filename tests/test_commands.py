@@ -1,9 +1,12 @@
-"""The four commands in a row, as a user types them, and under the name `xmkeras`."""
+"""The commands in a row, as a user types them, and under the name `xmkeras`."""
 
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import shutil
+import tempfile
 
 import pytest
 
@@ -81,6 +84,32 @@ def test_a_split_that_the_data_lack_is_named(run: pathlib.Path, tmp_path: pathli
     other = write_pairs(tmp_path / "other", 5, splits=("train",))
     with pytest.raises(UserError, match="has no rows in split 'test'"):
         evaluate([f"--run={run}", f"--table={other}"])
+
+
+def test_a_run_of_someone_else_is_measured_and_searched(run: pathlib.Path, capsys: pytest.CaptureFixture[str]):
+    """As another user, who may read it and write nowhere near."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    shutil.copytree(run, folder / "run")
+    shutil.copytree(run.parent / "pairs", folder / "pairs")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = os.geteuid()
+    try:
+        if before == 0:
+            os.seteuid(65534)
+        argv = [f"--run={folder / 'run'}", f"--table={folder / 'pairs' / 'pairs.csv'}"]
+        assert evaluate(argv) == 0
+        out = capsys.readouterr().out
+        assert "rsum" in out
+        assert "cannot be written; --output=DIR writes a report elsewhere" in out
+        with tempfile.TemporaryDirectory() as output:
+            assert evaluate([*argv, f"--output={output}"]) == 0
+            assert (pathlib.Path(output) / "report.md").is_file()
+    finally:
+        os.seteuid(before)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 def test_one_name_for_all_commands(run: pathlib.Path, capsys: pytest.CaptureFixture[str]):

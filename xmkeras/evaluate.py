@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from xmkeras import flags
 from xmkeras.options import Options, option
+from xmkeras.retrieval import verdict
 from xmkeras.retrieval.tables import format_table
 from xmkeras.run.directory import RunDirectory
 
@@ -35,7 +36,9 @@ def main(argv: Sequence[str]) -> int:
         command.config, run, options.split, ties=options.ties, output=options.output, against=options.against
     )
     print(format_table(measured.results))
-    print(f"Report: {report}")
+    if doubt := verdict.of_measured(measured):
+        print(doubt)
+    print(f"Report: {report}" if report else f"{run.path} cannot be written; --output=DIR writes a report elsewhere.")
     return 0
 
 

@@ -44,7 +44,10 @@ def main(argv: Sequence[str]) -> int:
     from xmkeras.serving import client, queries
 
     print(f"SavedModel: {directory}")
-    if asked := queries.example(client.read_metadata(directory)):
+    about = client.read_metadata(directory)
+    if doubt := about.get("doubt"):
+        print(doubt)
+    if asked := queries.example(about):
         print(f"Next: python -m xmkeras.search --model={directory.parent.parent} {asked}")
     else:
         print(f"To search in it, export it with the images of a split: --run={run.path} --gallery=test")

@@ -50,19 +50,34 @@ def explained(path: str | os.PathLike[str], otherwise: str = "choose another fol
         ) from error
 
 
+def writable(folder: str | os.PathLike[str]) -> bool:
+    """Whether a file can be made in `folder`, which is made where it is missing."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
-def new_array(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Iterator[np.memmap]:
-    """A float32 array of `shape` in a new .npy file, to be filled: in place once the block ends, gone if it fails.
+def new_array(
+    path: str | os.PathLike[str], shape: tuple[int, ...], kind: str = "float32"
+) -> Iterator[np.memmap]:
+    """An array of `shape` and a `kind` of number in a new .npy file, to be filled.
+
+    The file is in place once the block ends, and gone if it fails.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; an old file is as it was. See `explained`.
     """
+    dtype = np.dtype(kind).newbyteorder("<")
     with _whole(Path(path)) as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
         # Writing to a map of a disk that is full kills the process: the room is taken before.
-        os.posix_fallocate(file.fileno(), 0, file.tell() + max(1, 4 * math.prod(shape)))
+        os.posix_fallocate(file.fileno(), 0, file.tell() + max(1, dtype.itemsize * math.prod(shape)))
         file.flush()
-        array = np.memmap(file, "<f4", "r+", offset=file.tell(), shape=shape)
+        array = np.memmap(file, dtype, "r+", offset=file.tell(), shape=shape)
         yield array
         array.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import io
 import os
 import sys
 import typing
@@ -124,6 +125,9 @@ def parse_options(argv: Sequence[str], options: type) -> Any:
 
 def main_guard(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
     """Runs a command's `main`; a `UserError` becomes one sentence on stderr and exit status 2."""
+    # A name that is no UTF-8, or a terminal that knows less, costs a character and not the answer.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return main(sys.argv[1:] if argv is None else argv) or 0
     except UserError as error:

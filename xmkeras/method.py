@@ -84,11 +84,13 @@ class Method(abc.ABC):
     Attributes:
         sides: what the method embeds: images and texts, or images alone.
         gathered: the batch entries that the losses need beside the outputs, labels, image ids and row numbers.
+        shard: how many images and texts `score` is called with in evaluation.
     """
 
     Params: ClassVar[type]
     sides: ClassVar[tuple[str, ...]] = ("image", "text")
-    gathered: ClassVar[tuple[str, ...]] = ()
+    gathered: tuple[str, ...] = ()
+    shard: ClassVar[tuple[int, int]] = (128, 256)
 
     def __init__(self, towers: Towers, params: Any, num_labels: int):
         self.towers = towers
@@ -164,6 +166,11 @@ class Method(abc.ABC):
         products = ops.matmul(image, ops.transpose(text))
         # Not 0, where the square root has no gradient.
         return -ops.sqrt(ops.maximum(squares[0][:, None] + squares[1] - 2.0 * products, 1e-12))
+
+    @property
+    def score_heads(self) -> dict[str, keras.layers.Layer]:
+        """The heads that `score` uses, which are exported with the towers: all, unless a method says otherwise."""
+        return self.heads
 
     def named_parts(self) -> dict[str, keras.layers.Layer]:
         """All layers of the method by the first part of their variables' names."""

@@ -24,14 +24,24 @@ def main(argv: Sequence[str]) -> int:
     if result.ending == "interrupted":
         print(f"Saved at step {result.step} in {run.path}. Go on with: {again}")
         return 130
-    print(f"{run.path}: {result.ending} at step {result.step}{_best(result)}.")
+    print(f"{run.path}: {_ending(result)} at step {result.step}{_best(result)}.")
+    if result.doubt:
+        print(result.doubt)
     print(f"Next: python -m xmkeras.evaluate --run={run.path}")
     return 0
 
 
+def _ending(result: Result) -> str:
+    """How the run ended, in words; one that has learnt nothing is not called finished."""
+    if result.ending == "diverged":
+        return "the loss has diverged, lower --learning_rate or set --clip_norm in a new --run; ended"
+    return "ended" if result.doubt and result.ending == "finished" else result.ending
+
+
 def _best(result: Result) -> str:
     step, value = result.best_step, result.best_value
-    return f"; best validation {result.best_metric} {value:.1f} at step {step}" if step is not None else ""
+    chance = "" if result.chance is None else f" (chance {result.chance:.1f})"
+    return f"; best validation {result.best_metric} {value:.1f}{chance} at step {step}" if step is not None else ""
 
 
 if __name__ == "__main__":

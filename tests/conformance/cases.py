@@ -37,6 +37,17 @@ DML: dict[str, tuple[str, ...]] = {
 }
 
 
+# On regions and words. Of the two ways to read words each has a case.
+_TELLS = ("--vsrn.caption_units=6", "--vsrn.caption_word_dim=6", "--vsrn.caption_dropout=0", "--vsrn.layers=1")
+_ADDR = ("--scan.addr", "--scan.addr_classifier=hyper", "--scan.loss=softmax", "--scan.learn_temperature")
+REGION_WORDS: dict[str, tuple[str, ...]] = {
+    "scan": ("--method=scan", "--scan.direction=both", "--scan.pooling=lse"),
+    "scan_addr": ("--method=scan", "--scan.words=dense", *_ADDR),
+    "bfan": ("--method=bfan", "--bfan.words=dense", "--bfan.addr"),
+    "vsrn": ("--method=vsrn", "--vsrn.joint_norm", *_TELLS),
+}
+
+
 LSTM = ("--lstm_units=16", "--pooling=max")
 
 
@@ -45,8 +56,8 @@ class Case(NamedTuple):
 
     Attributes:
         flags: of the method and the kinds of its inputs.
-        inputs: what the data hold: "pairs" of pictures and words, "colours" (pictures of eight classes), or "vectors"
-            of images with words.
+        inputs: what the data hold: "pairs" of pictures and words, "colours" (pictures of eight classes), "vectors" of
+            images with words, or "regions" of images with words.
         steps: in which it learns its eight or sixteen examples by heart.
         figures: of the training split that are 100 per cent then.
     """
@@ -67,6 +78,7 @@ CASES: dict[str, Case] = {
     "timam_bert": Case(("--method=timam", "--text_tower=bert", "--bert_dropout=0"), steps=240),
     "dml_adapt_adv": Case((*DML["dml_adapt_adv"], *_BY_CLASS), "colours", 120, ("R@1",)),
     "dml_memory": Case((*_QUEUE, *_BY_CLASS), "colours", 120, ("R@1",)),
+    **{name: Case(flags, "regions", steps=80) for name, flags in REGION_WORDS.items()},
     "vectors_words": Case(("--method=cmpm", "--image_hidden=16"), "vectors", 120),
     "pair_score": Case((f"{_TOYS}pair_score",), "vectors", 120),
 }
@@ -114,12 +126,14 @@ def write_pairs(
     return folder / "pairs.csv"
 
 
-def write_vectors(path: pathlib.Path, images: int = 8, *, splits: tuple[str, ...] = ("train",)) -> pathlib.Path:
-    """Writes image vectors of 24 numbers with a caption each, `images` a split; returns the path of the .npz."""
+def write_vectors(
+    path: pathlib.Path, images: int = 8, *, splits: tuple[str, ...] = ("train",), shape: tuple[int, ...] = (24,)
+) -> pathlib.Path:
+    """Writes image vectors, or regions, of a shape with a caption each, `images` a split; returns the .npz's path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = np.tile(np.arange(images), len(splits))
     generator = np.random.default_rng(0)
-    vectors = np.random.default_rng(1).normal(size=(images, 24))[numbers]
+    vectors = np.random.default_rng(1).normal(size=(images, *shape))[numbers]
     vectors += generator.normal(0, 0.05, vectors.shape)
     captions = [f"a {_COLOURS[number % 8]} {_SHAPES[number // 8 % 2]}" for number in numbers]
     np.savez(path, image=vectors, caption=np.array(captions), split=np.repeat(splits, images))

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.conformance.cases import DML, METHODS, random_batches
+from tests.conformance.cases import DML, METHODS, REGION_WORDS, random_batches
+from tests.toys import WORDS as TOY_WORDS
 from tests.toys import NoParams, PairScore, pair_batch, region_encoder, words_encoder
 from xmkeras import flags
 from xmkeras.method import Clock, Method
@@ -22,6 +23,7 @@ from xmkeras.models.batch_norm import with_fused_batch_norm
 from xmkeras.models.encoder import Encoder, Part, Towers
 from xmkeras.models.image import set_synchronized
 from xmkeras.models.maps import Fusion, fused_features
+from xmkeras.models.regions import region_encoder as published_regions
 from xmkeras.models.towers import word_encoder
 from xmkeras.training.ema import MovingAverage
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
@@ -68,15 +70,21 @@ CASES = {"plain": (5, 0.1), "norm": (1, 0.1)}  # towers: steps and rate
 # A method sees embeddings, whatever made them: of batch norm one phase and two stand for all.
 PAIRS = [*((name, "plain") for name in METHODS), ("cmpm_cmpc", "norm"), ("timam", "norm")]
 PAIRS += [*((name, "plain") for name in DML), ("pair_score", "plain")]
+PAIRS += [(name, "norm" if name == "vsrn" else "plain") for name in REGION_WORDS]
 
 
 def build(name: str, towers: str) -> Method:
     """A method of the table, or a toy, on one kind of towers."""
     if name == "pair_score":
         return PairScore(Towers({"image": region_encoder(), "text": words_encoder()}), NoParams(), LABELS)
-    config = flags.parse(list((METHODS | DML)[name])).config
+    config = flags.parse(list((METHODS | DML | REGION_WORDS)[name])).config
     kind = importlib.import_module(f"xmkeras.methods.{config.method}").METHOD
     params = kind.Params(**config.method_params)
+    if name in REGION_WORDS:
+        asked = kind.encoder_options(params)
+        image = published_regions((3, 6), embedding_dim=5, **asked["image"])
+        text = word_encoder(TOY_WORDS, embedding_dim=5, word_dim=6, **asked["text"])
+        return kind(Towers({"image": image, "text": text}), params, LABELS)
     built = TOWERS[towers](**kind.encoder_options(params).get("image", {}))
     return kind(Towers({side: built.sides[side] for side in kind.sides}), params, LABELS)
 
@@ -84,10 +92,12 @@ def build(name: str, towers: str) -> Method:
 def batches_of(name: str, towers: str, count: int) -> dict[str, np.ndarray]:
     """`count` batches of eight rows, one behind the other; the images of the last one are NaN."""
     batches = random_batches(count, 8, image_size=8, vocabulary=WORDS - 3)
-    if name == "pair_score":
+    if name == "pair_score" or name in REGION_WORDS:
         batches = [{key: value.numpy() for key, value in pair_batch(seed, size=8).items()} for seed in range(count)]
+        for batch in batches:
+            batch["image_features"] = batch["image_regions"]
     stacked = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
-    for key in stacked.keys() & {"image", "image_regions"}:
+    for key in stacked.keys() & {"image", "image_regions", "image_features"}:
         stacked[key][-8:] = np.nan
     return stacked
 

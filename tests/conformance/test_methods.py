@@ -47,10 +47,11 @@ def train(
 ) -> RunDirectory:
     """Trains a case on eight pairs, or two images of eight classes, a split and returns its run."""
     case = CASES[name]
-    data = tmp_path / case.inputs / ("pairs.npz" if case.inputs == "vectors" else "pairs.csv")
+    shape = {"vectors": (24,), "regions": (4, 16)}.get(case.inputs)
+    data = tmp_path / case.inputs / ("pairs.npz" if shape else "pairs.csv")
     if not data.exists():
-        if case.inputs == "vectors":
-            write_vectors(data, splits=splits)
+        if shape:
+            write_vectors(data, splits=splits, shape=shape)
         else:
             classes = case.inputs == "colours"
             write_pairs(data.parent, 16 if classes else 8, splits=splits, by_colour=classes)
@@ -60,6 +61,9 @@ def train(
         "vectors": [
             "--embedding_dim=16", "--word_dim=16", "--lstm_units=0", "--pooling=mean", "--min_count=1",
             "--source=features", "--validation_share=0",
+        ],
+        "regions": [
+            "--embedding_dim=16", "--word_dim=8", "--min_count=1", "--source=features", "--validation_share=0",
         ],
     }[case.inputs]
     if "--text_tower=bert" in case.flags:
@@ -210,7 +214,8 @@ def test_half_precision_learns_and_stays_finite(name: str, precision: str, tmp_p
 @pytest.mark.usefixtures("plain_tower")
 def test_resume_is_bit_equal(name: str, tmp_path: pathlib.Path):
     options = ["--save_every=3", "--ema=0.9", "--schedule=cosine"]
-    options += ["--feature_dropout=0.2"] if CASES[name].inputs == "vectors" else ["--augment=flip,crop"]
+    varied = {"vectors": "--feature_dropout=0.2", "regions": "--image_dropout=0.2"}
+    options += [varied.get(CASES[name].inputs, "--augment=flip,crop")]
     options += [] if CASES[name].inputs == "colours" else ["--dropout=0.2", "--word_dropout=0.1"]
     options += ["--bert_dropout=0.2"] if "--text_tower=bert" in CASES[name].flags else []
     whole, cut = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "cut")

@@ -53,6 +53,8 @@ def test_a_header_alone_has_no_records(tmp_path):
         ("a.jsonl", '{"a": 1}\n[1]\n', "a.jsonl line 2: expected an object"),
         ("a.json", '[{"a": 1}, 2]', "a.json item 2: expected an object"),
         ("a.json", '[{"a": 1},\n', "a.json line 2: not valid JSON"),
+        ("a.csv", 'image,caption\na.png,"one\nb.png,two\nc.png,three\n', "a.csv line 2: a quote in this record is nei"),
+        ("a.csv", 'image,caption\na.png,x\nb.png,"two\nc.png,"three"\n', "a.csv line 3: a quote in this record is nei"),
         ("a.csv", b"image,caption\na.png,\xff\xfe\n", "is not UTF-8 text"),
     ],
 )

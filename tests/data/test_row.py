@@ -31,7 +31,7 @@ def test_a_good_row_has_no_fault():
         ({"label": 1.5}, "a label of type float"),
         ({"image": b""}, "the image has no bytes"),
         ({"image": "/nowhere/at/all.png"}, "no such image file '/nowhere/at/all.png'"),
-        ({"image": "with\0null.png"}, "no such image file"),
+        ({"image": "with\0null.png"}, "is no text that can be written"),
         ({"image": np.array([1.0, np.nan])}, "NaN"),
         ({"image": np.zeros(0)}, "an empty feature array"),
     ],

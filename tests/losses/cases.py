@@ -47,6 +47,17 @@ _ZERO_COSINES = float(np.log1p(np.e) / 2 + np.log1p(2 * np.exp(-25.0)) / 50)
 _SECOND = float(np.log1p(2 * np.e) - np.log1p(np.e))
 
 
+def _many(x: Any, z: Any) -> tuple[Any, Any]:
+    """A pair's two embeddings as three regions and two words."""
+    return ops.stack([x, z, x + z], axis=1), ops.stack([z, x], axis=1)
+
+
+def _two_passes(x: Any, z: Any) -> Any:
+    scores = _products(x, z)
+    flat, n = ops.reshape(scores, (-1,)), x.shape[0]
+    return losses.hinge_of_hardest(lambda i, j: ops.take(flat, n * i + j), *losses.hardest_negatives(scores))
+
+
 def _rows(x: Any) -> Any:
     """Eight vectors of the rows of x, which repeat."""
     return ops.take(ops.cast(x, "float32"), np.arange(CLASSES) % x.shape[0], axis=0)
@@ -181,10 +192,27 @@ CASES = {
         None,
         4 * 2 * 0.2,
     ),
+    "cross_attention": Case(lambda x, z, y: ops.sum(losses.cross_attention(*_many(x, z))), zeros=0),
+    "cross_attention i2t": Case(
+        lambda x, z, y: ops.mean(losses.cross_attention(*_many(x, z), direction="i2t", pooling="lse")),
+        zeros=float(np.log(3) / 6),
+    ),
+    "bfan": Case(lambda x, z, y: ops.sum(losses.bfan(*_many(x, z))), zeros=0),
+    "bfan prob": Case(lambda x, z, y: ops.sum(losses.bfan(*_many(x, z), focal="prob")), zeros=0),
+    "late_interaction": Case(lambda x, z, y: ops.sum(losses.late_interaction(*_many(x, z))), zeros=0),
+    "pooled_cosine": Case(lambda x, z, y: ops.sum(losses.pooled_cosine(*_many(x, z))), zeros=0),
+    "attention_weights": Case(
+        lambda x, z, y: ops.sum(losses.attention_weights(*_many(x, z))[:, :, 0]), zeros=4 * 2 / 3
+    ),
+    "hardest_negatives": Case(lambda x, z, y: _two_passes(x, z), 0, None, 4 * 2 * 0.2),
+    "hinge_of_hardest": Case(lambda x, z, y: _two_passes(x, z), 0, None, 4 * 2 * 0.2),
+    "score_softmax": Case(
+        lambda x, z, y: losses.score_softmax(_products(x, z), y, temperature=1.0), None, None, float(np.log(4))
+    ),
     "caption_nll": Case(lambda x, z, y: _captions(x, z, y), zeros=2 * LOG_CLASSES),
     "caption_nll masked": Case(
         lambda x, z, y: _captions(x, z, y, mask=np.zeros((len(x), 2)), reduction="token"), 0, 0, 0
     ),
 }
-# `smoothed_targets` is no loss of embeddings: it has no gradient.
-WITHOUT_GRADIENT = {"smoothed_targets"}
+# Targets and masks are no losses of embeddings: they have no gradient.
+WITHOUT_GRADIENT = {"smoothed_targets", "focal_mask"}

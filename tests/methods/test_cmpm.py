@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models.tiny import tiny_towers, tokenizer
-from tests.reference import matching
+from tests.reference import hinges, matching, pairwise, ranking
 from xmkeras.errors import UserError
 from xmkeras.methods.cmpm import CLASSIFIERS, METHOD, Cmpm
 
@@ -46,6 +46,18 @@ def test_the_ablation_reverses_the_divergence(towers, embeddings):
     method = Cmpm(towers, Cmpm.Params(divergence="qp"), 3)
     want = matching.cmpm_terms(*(embeddings[k].numpy() for k in ("image", "text")), LABELS, divergence="qp")
     assert tuple(losses(method, embeddings).values()) == pytest.approx(want, rel=1e-5)
+
+
+def test_each_loss_of_table_5_agrees_with_its_loops_and_equal_labels_are_no_negatives(towers, embeddings):
+    image, text = (embeddings[k].numpy() for k in ("image", "text"))
+    want = {
+        "bi_rank": hinges.ranking(ranking.cosine_scores(image, text), 0.3, "sum", row_ids=LABELS, column_ids=LABELS),
+        "n_pair": pairwise.n_pair(image, text, LABELS, LABELS) + pairwise.n_pair(text, image, LABELS, LABELS),
+        "histogram": pairwise.histogram(image, LABELS, text, LABELS, bins=7),
+    }
+    for loss, value in want.items():
+        method = Cmpm(towers, Cmpm.Params(loss=loss, margin=0.3, bins=7, matching_weight=2.0), 3)
+        assert losses(method, embeddings) == pytest.approx({loss: 2.0 * value}, rel=1e-5)
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS[1:])

@@ -138,14 +138,6 @@ def test_vectors_that_are_not_finite_count_as_broken(folder):
     assert index.broken == [f"{folder / '05.webp'} is not an image that can be decoded"]
 
 
-def test_a_damaged_index_is_explained(folder):
-    update(folder, Embed())
-    for path in (folder.parent / "cache").glob("*/files.json"):
-        path.write_text("{")
-    with pytest.raises(UserError, match="damaged"):
-        update(folder, Embed())
-
-
 def test_progress_reports_files_done(folder):
     steps = []
     update(folder, Embed(), progress=lambda done, total: steps.append((done, total)))
@@ -214,3 +206,62 @@ def test_a_search_by_the_distance():
     paths, scores = index.search([8, 0], 2)
     assert paths == [["b", "a"]]
     assert scores[0].tolist() == pytest.approx([-1, -7])
+
+
+def _scribble(place: Path) -> None:
+    (array,) = place.glob("vectors-*.npy")
+    data = bytearray(array.read_bytes())
+    data[-64:] = os.urandom(64)
+    array.write_bytes(bytes(data))
+
+
+def _shorten(place: Path) -> None:
+    (array,) = place.glob("vectors-*.npy")
+    np.save(array, np.load(array)[:5])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _scribble,
+        _shorten,
+        lambda place: (place / "files.json").write_text("{}"),
+        lambda place: (place / "files.json").write_text("[]"),
+        lambda place: (place / "files.json").write_bytes(b"\xff"),
+        lambda place: next(place.glob("vectors-*.npy")).unlink(),
+        lambda place: next(place.glob("vectors-*.npy")).write_bytes(b""),
+    ],
+    ids=["bytes", "rows", "object", "list", "no text", "no array", "empty array"],
+)
+def test_a_damaged_index_is_made_again_and_says_so(folder, damage):
+    known = update(folder, Embed())
+    names, scores = known.search(np.ones(DIM))
+    (place,) = (folder.parent / "cache").iterdir()
+    damage(place)
+    again = update(folder, Embed())
+    assert again.embedded == 20
+    assert "was damaged" in again.notes[0]
+    assert again.search(np.ones(DIM))[0] == names
+    np.testing.assert_array_equal(again.search(np.ones(DIM))[1], scores)
+    assert update(folder, Embed()).notes == []
+
+
+def test_an_index_that_cannot_be_written_is_made_for_the_moment(folder):
+    (folder.parent / "cache").write_text("a file where the folder of indexes should be")
+    index = update(folder, Embed())
+    assert len(index) == 20
+    assert "cannot be written" in index.notes[0]
+    (folder.parent / "cache").unlink()
+    update(folder, Embed())
+    (place,) = (folder.parent / "cache").iterdir()
+    (place / "lock").unlink()
+    (place / "lock").mkdir()
+    assert "cannot be written" in update(folder, Embed()).notes[0]
+
+
+def test_a_name_that_is_no_utf_8_costs_no_other_its_place(folder):
+    odd = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg")
+    Path(odd).write_bytes(b"image 99")
+    assert odd in update(folder, Embed()).paths
+    again = update(folder, Embed())
+    assert (again.embedded, len(again)) == (0, 21)

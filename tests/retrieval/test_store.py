@@ -81,3 +81,20 @@ def test_vectors_of_another_length_are_refused(tmp_path):
     store.append([entry(1)], rows(1))
     with pytest.raises(ValueError, match="3 numbers"):
         store.append([entry(2)], np.zeros((1, 3), np.float32))
+
+
+def test_a_journal_of_other_vectors_or_changed_numbers_is_dropped(tmp_path):
+    store = VectorStore(tmp_path)
+    store.append([entry(1)], rows(1))
+    store.keep(["file 1"])
+    store.append([entry(2), entry(3)], rows(2, 3))
+    with open(tmp_path / "journal.f32", "r+b") as file:
+        file.seek(8)
+        file.write(b"\x7f" * 4)
+    assert contents(VectorStore(tmp_path)) == {"file 1": 1, "file 2": 2}
+    (tmp_path / "journal.jsonl").write_text('[3, 0, "file 9", 1, 1, ""]\n')
+    (tmp_path / "journal.f32").write_bytes(bytes(12))
+    assert contents(VectorStore(tmp_path)) == {"file 1": 1, "file 2": 2}
+    for nonsense in ("{}\n", "[1]\n", '[2, "x", "file 9", 1, 1, ""]\n', "\x00\n"):
+        (tmp_path / "journal.jsonl").write_text(nonsense)
+        assert contents(VectorStore(tmp_path)) == {"file 1": 1, "file 2": 2}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import re
 
 import pytest
 
+import xmkeras
 from xmkeras import flags
 from xmkeras.errors import UserError
 from xmkeras.run.directory import RunDirectory
@@ -22,6 +24,8 @@ def test_a_run_records_what_repeats_it(tmp_path: pathlib.Path):
     environment = json.loads((run.path / "environment.json").read_text())
     assert environment["data_fingerprint"] == "abc"
     assert "tensorflow" in environment["packages"]
+    assert environment["xmkeras"] == xmkeras.__version__
+    assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?)?", environment["commit"])
 
 
 def test_other_flags_are_refused_with_their_difference(tmp_path: pathlib.Path):
@@ -75,3 +79,24 @@ def test_clear_keeps_what_the_run_did_not_make(tmp_path: pathlib.Path):
     (tmp_path / "notes.txt").write_text("mine")
     run.clear()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flags.cfg", "notes.txt"]
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_is_no_run_directory(tmp_path: pathlib.Path, below: str):
+    (tmp_path / "file").write_text("here")
+    run = RunDirectory(tmp_path / "file" / below)
+    with pytest.raises(UserError, match="cannot be written"), run.locked():
+        pass
+    with pytest.raises(UserError, match=r"is a file|is not a run directory"):
+        RunDirectory.existing(str(run.path))
+
+
+def test_a_workspace_lies_elsewhere_where_the_run_cannot_be_written(tmp_path: pathlib.Path):
+    run = RunDirectory(tmp_path)
+    with run.workspace("test") as folder:
+        assert folder == run.embeddings("test")
+    (folder.parent / "validation").write_text("a file in its place")
+    with run.workspace("validation") as folder:
+        assert tmp_path not in folder.parents
+        folder.mkdir()
+    assert not folder.exists()

@@ -53,6 +53,15 @@ def test_a_broken_or_oversized_image_costs_its_own_row(signatures, encoded):
     assert b"" not in found["ids"].numpy()[VALID]
 
 
+@pytest.mark.parametrize("name", ["encode_image", "encode_text", "score", "search_by_image", "search_by_text_k"])
+def test_an_empty_batch_has_an_empty_answer(signatures, name):
+    asked = {"image": ["image_bytes"], "score": ["image_bytes", "text"]}.get(name.partition("_")[0], [])
+    asked = asked or (["image_bytes"] if "image" in name else ["text"])
+    more = {"k": tf.constant(2)} if name.endswith("_k") else {}
+    answer = signatures[name](**{one: tf.constant([], tf.string) for one in asked}, **more)
+    assert {value.shape[0] for value in answer.values()} == {0}
+
+
 def test_a_batch_without_a_good_image_is_answered(signatures):
     answer = signatures["encode_image"](image_bytes=images_of([b"x", b""]))
     assert not answer["valid"].numpy().any()

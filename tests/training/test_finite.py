@@ -53,7 +53,7 @@ def test_an_overflow_of_float16_goes_by_until_the_scale_is_least():
 
 def test_the_first_step_stops_the_run_once(tmp_path: pathlib.Path):
     checkpoints = Checkpoints(tmp_path)
-    check = FiniteCheck(checkpoints, lambda rows: f"{len(rows)} rows")
+    check = FiniteCheck(checkpoints, lambda rows: f"{len(rows)} rows", "--learning_rate=1e-5")
     check.add(taken(1))
     check.check()
     for step in (taken(2), taken(3, broken=(0,)), taken(4, loss=np.nan)):
@@ -61,5 +61,5 @@ def test_the_first_step_stops_the_run_once(tmp_path: pathlib.Path):
     with pytest.raises(UserError, match=r"^Step 3: the gradient of part/layer_0/kernel .*4 rows; no checkpoint"):
         check.check()
     checkpoints.save(2, {"a": np.ones(1)}, {})
-    with pytest.raises(UserError, match=r"of step 2, is whole: mend those rows .* in a new --run"):
+    with pytest.raises(UserError, match=r"of step 2, is whole: mend those rows .* --init_from=.* --learning_rate=1e-5"):
         check.check()

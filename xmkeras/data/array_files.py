@@ -34,7 +34,7 @@ def read_arrays(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def read_matrix(path: str | pathlib.Path, name: str = "") -> np.ndarray:
-    """One matrix (n, d) of a file: the array called `name`, or the only matrix there is.
+    """One matrix (n, d), or (n, r, d), of a file: the array called `name`, or the only matrix there is.
 
     Raises:
         UserError: as `read_arrays`; or there is no such array, or more than one to choose from.
@@ -42,7 +42,7 @@ def read_matrix(path: str | pathlib.Path, name: str = "") -> np.ndarray:
     arrays = read_arrays(path)
     if name:
         return pick(arrays, name, path)
-    matrices = {key: value for key, value in arrays.items() if value.ndim == 2}
+    matrices = {key: value for key, value in arrays.items() if value.ndim in (2, 3)}
     if len(matrices) != 1:
         have = ", ".join(f"{key} {value.shape}" for key, value in arrays.items())
         raise UserError(f"{path} holds {have}; name one of them: {path}:NAME.")

@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 
 from xmkeras.data.row import SPLITS, BadRow, LabelKind, Row, check_row
-from xmkeras.errors import UserError
+from xmkeras.errors import UserError, refuse
 
 
 class ColumnBuilder:
     """Collects checked rows; one column a field. See `RowTable.from_rows` for the arguments."""
 
     def __init__(
-        self, label_kind: LabelKind, place: Callable[[int], str], check_images: bool, needs_captions: bool = True
+        self,
+        label_kind: LabelKind,
+        place: Callable[[int], str],
+        check_images: bool,
+        needs_captions: bool = True,
+        fault: Callable[[str], None] = refuse,
     ):
+        self.fault = fault
+        self.seen = 0  # rows, those left out among them
         self.label_kind = label_kind
         self.place = place
         self.check_images = check_images
@@ -28,19 +35,23 @@ class ColumnBuilder:
         self.image_ids: list[str] = []
         self.image_index: list[int] = []
         self.images: list[str | bytes | np.ndarray] = []  # one a distinct image
-        self.first_rows: list[int] = []
+        self.first_rows: list[int] = []  # the number of the first row of each image, and its place here
+        self.first_places: list[int] = []
         self.number_of: dict[str, int] = {}
 
     def add(self, row: Row) -> None:
-        number = len(self.captions)
+        number = self.seen
+        self.seen += 1
         fault = check_row(row, self.place(number), check_image=self.check_images, captions=self.needs_captions)
         fault = fault or self._check_against_first(row, number)
         if fault:
-            raise UserError(str(fault))
+            self.fault(str(fault))
+            return
         if row.image_id not in self.number_of:
             self.number_of[row.image_id] = len(self.images)
             self.images.append(row.image)
             self.first_rows.append(number)
+            self.first_places.append(len(self.captions))
         image = self.number_of[row.image_id]
         self.image_index.append(image)
         self.image_ids.append(row.image_id)
@@ -57,7 +68,7 @@ class ColumnBuilder:
                     self.place(number), "another kind of image than before", "one kind for all rows"
                 )
             return None
-        first = self.first_rows[image]
+        first = self.first_places[image]
         if row.split != self.splits[first]:
             fault = f"image {row.image_id!r} is in split {row.split} here but in {self.splits[first]} before"
         elif isinstance(row.image, str) and row.image != self.images[image]:
@@ -66,7 +77,7 @@ class ColumnBuilder:
             fault = f"image {row.image_id!r} has label {row.label!r} here but {self.labels[first]!r} before"
         else:
             return None
-        return BadRow(self.place(number), fault, f"the same as in {self.place(first)}")
+        return BadRow(self.place(number), fault, f"the same as in {self.place(self.first_rows[image])}")
 
     def columns(self, name: str) -> dict[str, Any]:
         """The fields of a `RowTable` from `captions` on.

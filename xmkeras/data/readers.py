@@ -200,6 +200,10 @@ class Vectors:
             values = tf.gather(values, drawn, axis=1, batch_dims=1)
         return {self.entry: tf.debugging.check_numerics(values, "the vector of a broken input")}
 
+    def plain(self) -> Vectors:
+        """The same without the varied views: of each item the first one alone."""
+        return dataclasses.replace(self, array=self.array[:, 0], views=0) if self.views else self
+
     def present(self, items: Items) -> np.ndarray:
         return ~self._missing[self.items.at(items.rows, items.captions)]
 
@@ -236,6 +240,10 @@ class Several:
 
     def read(self, rows: tf.Tensor, captions: tf.Tensor, positions: tf.Tensor) -> Entries:
         return {name: value for one in self.readers for name, value in one.read(rows, captions, positions).items()}
+
+    def plain(self) -> Several:
+        """See `Vectors.plain`."""
+        return Several(tuple(one.plain() if isinstance(one, Vectors) else one for one in self.readers))
 
     def present(self, items: Items) -> np.ndarray:
         return self.readers[0].present(items)

@@ -56,6 +56,9 @@ def check_row(row: Row, place: str, *, check_image: bool = True, captions: bool 
     """
     if not row.image_id:
         return BadRow(place, "the image id is empty", "a name that tells the image from all others")
+    words = [row.image_id, *row.captions, row.label, row.category, *([row.image] if isinstance(row.image, str) else [])]
+    if odd := next((text for text in words if isinstance(text, str) and not _is_text(text)), None):
+        return BadRow(place, f"{odd!r} is no text that can be written", "text without NUL and half characters")
     if row.split not in SPLITS:
         return BadRow(place, f"unknown split {row.split!r}", "one of " + ", ".join(SPLITS))
     if captions and not row.captions:
@@ -65,6 +68,14 @@ def check_row(row: Row, place: str, *, check_image: bool = True, captions: bool 
     if not isinstance(row.label, (int, str, np.integer)):
         return BadRow(place, f"a label of type {type(row.label).__name__}", "a whole number or a name")
     return _check_image(row.image, place) if check_image else None
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8 and handed to the system; lone halves of characters and NUL cannot."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_image(image: str | bytes | np.ndarray, place: str) -> BadRow | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from xmkeras.data.columns import ColumnBuilder
 from xmkeras.data.row import SPLITS, BadRow, LabelKind, Row, check_row
-from xmkeras.errors import UserError
+from xmkeras.errors import UserError, refuse
 
 # Arrays of so many bytes are told apart by so many of their rows; others are hashed in blocks of rows.
 _LARGE, _SAMPLE, _BLOCK = 2**30, 1000, 1024
@@ -76,6 +76,7 @@ class RowTable:
         place: Callable[[int], str] | None = None,
         check_images: bool = True,
         captions: bool = True,
+        fault: Callable[[str], None] = refuse,
     ) -> RowTable:
         """Checks `rows` and turns them into columns.
 
@@ -87,12 +88,13 @@ class RowTable:
             place: from a row's number to where it stands, for messages.
             check_images: look for every image file.
             captions: every row has to have one.
+            fault: is told of each row that is bad or contradicts another, and leaves it out unless it raises.
 
         Raises:
-            UserError: a row is bad, rows contradict one another, or there is none.
+            UserError: there is no row; by default also where one is bad.
         """
         place = place or (lambda number: f"row {number + 1} of {name}")
-        builder = ColumnBuilder(label_kind, place, check_images, captions)
+        builder = ColumnBuilder(label_kind, place, check_images, captions, fault)
         for row in rows:
             builder.add(row)
         return cls(name, label_kind, credit, **builder.columns(name))

@@ -229,7 +229,7 @@ def _next_good(row: int, rows: int, bad_rows: Collection[int]) -> int:
     candidates = (np.arange(rows) + row) % rows
     good = candidates[~np.isin(candidates, list(bad_rows))]
     if not len(good):
-        raise UserError("Every row of the training split is broken; check the data with tools.verify_data.")
+        raise UserError("Every row of the training split is broken; check the data with `xmkeras verify`.")
     return int(good[0])
 
 

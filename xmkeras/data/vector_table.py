@@ -173,14 +173,15 @@ def _check_lengths(name: str, lengths: dict[str, int]) -> None:
 
 
 def _checked(name: str, side: str, vectors: np.ndarray) -> np.ndarray:
-    """Finite vectors in float32, or as they lie where they are in half precision."""
-    if vectors.ndim != 2 or not vectors.shape[1] or vectors.dtype.kind not in "fiub":
+    """Finite vectors, or an image's regions, in float32, or as they lie where they are in half precision."""
+    ranks = (2, 3) if side == "image" else (2,)
+    if vectors.ndim not in ranks or not vectors[:1].size or vectors.dtype.kind not in "fiub":
         raise UserError(
             f"The {side} vectors of {name} have shape {vectors.shape} and type {vectors.dtype}; expected numbers, one "
             "vector a row."
         )
     for rows in _some(np.arange(len(vectors))):
-        finite = np.isfinite(vectors[rows]).all(axis=1)
+        finite = np.isfinite(vectors[rows]).reshape(len(rows), -1).all(axis=1)
         if not finite.all():
             row = int(rows[np.argmin(finite)])
             raise UserError(f"The {side} vector of row {row + 1} of {name} holds a NaN or an infinite value.")
@@ -191,7 +192,7 @@ def _check_shared(name: str, what: str, column: np.ndarray, first: np.ndarray, i
     """Says which row differs from the first one of its image."""
     for rows in _some(np.flatnonzero(first[index] != np.arange(len(index)))):
         differs = column[rows] != column[first[index[rows]]]
-        at = np.flatnonzero(differs.any(axis=1) if differs.ndim == 2 else differs)
+        at = np.flatnonzero(differs.reshape(len(rows), -1).any(axis=1))
         if len(at):
             row = int(rows[at[0]])
             raise UserError(

@@ -3,11 +3,14 @@
 from xmkeras.layers.caffe import CaffePreprocessing
 from xmkeras.layers.embedding_queue import EmbeddingQueue
 from xmkeras.layers.epoch_mean import EpochMean
+from xmkeras.layers.generalized_pooling import GeneralizedPooling
 from xmkeras.layers.gradient_reversal import GradientReversal
+from xmkeras.layers.grid import GridRegions
+from xmkeras.layers.gru import PortableGRU
 from xmkeras.layers.lstm import PortableLSTM
 from xmkeras.layers.map_attention import MapAttention
 from xmkeras.layers.noise import Dropout, WordDropout
-from xmkeras.layers.pooling import LastStatePooling, MaskedMaxPooling, MaskedMeanPooling, PaddingMask
+from xmkeras.layers.pooling import LastState, LastStatePooling, MaskedMaxPooling, MaskedMeanPooling, PaddingMask
 from xmkeras.layers.unit_column_dense import UnitColumnDense
 
 __all__ = [
@@ -15,12 +18,16 @@ __all__ = [
     "Dropout",
     "EmbeddingQueue",
     "EpochMean",
+    "GeneralizedPooling",
     "GradientReversal",
+    "GridRegions",
+    "LastState",
     "LastStatePooling",
     "MapAttention",
     "MaskedMaxPooling",
     "MaskedMeanPooling",
     "PaddingMask",
+    "PortableGRU",
     "PortableLSTM",
     "UnitColumnDense",
     "WordDropout",

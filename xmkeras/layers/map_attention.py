@@ -96,6 +96,11 @@ class MapAttention(keras.layers.Layer):
         multiple = self.kind == "multi_dimensional" and self.axis == "features"
         return ops.softmax(self.scores(positions, ops.cast(u, "float32")), axis=2 if multiple else 1)
 
+    def make_uniform(self) -> None:
+        """Sets all scores to 0, so that p is the mean over the positions; one weight is 0 then, and still learns."""
+        weight = self.W1 if self.w is None else self.w
+        weight.assign(ops.zeros_like(weight))
+
     def _positions(self, feature_map: Tensor) -> Tensor:
         height, width, channels = ops.shape(feature_map)[1:]
         return ops.cast(ops.reshape(feature_map, (-1, height * width, channels)), "float32")

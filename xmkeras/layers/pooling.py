@@ -74,6 +74,14 @@ class MaskedMeanPooling(_TimePooling):
 
 
 @keras.saving.register_keras_serializable(package="xmkeras")
+class LastState(_TimePooling):
+    """The vector at the last valid token, (B, L, d) with mask (B, L) -> (B, d); sequences are padded on the right."""
+
+    def call(self, x: Tensor, mask: Tensor) -> Tensor:
+        return last_valid(x, mask)
+
+
+@keras.saving.register_keras_serializable(package="xmkeras")
 class LastStatePooling(_TimePooling):
     """The last outputs of both directions of a bidirectional layer, (B, L, 2u) with mask (B, L) -> (B, 2u).
 
@@ -83,6 +91,10 @@ class LastStatePooling(_TimePooling):
 
     def call(self, x: Tensor, mask: Tensor) -> Tensor:
         forward, backward = ops.split(x, 2, axis=-1)
-        last = ops.sum(ops.cast(mask, "int32"), axis=1) - 1
-        forward = ops.take_along_axis(forward, ops.reshape(last, (-1, 1, 1)), axis=1)
-        return ops.concatenate([ops.squeeze(forward, axis=1), backward[:, 0]], axis=-1)
+        return ops.concatenate([last_valid(forward, mask), backward[:, 0]], axis=-1)
+
+
+def last_valid(x: Tensor, mask: Tensor) -> Tensor:
+    """The vectors of x (B, L, d) at the last true place of right-padded masks (B, L): (B, d)."""
+    last = ops.sum(ops.cast(mask, "int32"), axis=1) - 1
+    return ops.squeeze(ops.take_along_axis(x, ops.reshape(last, (-1, 1, 1)), axis=1), axis=1)

@@ -1,6 +1,7 @@
 """Losses on embeddings as pure functions of keras.ops: usable in any Keras 3 program and backend."""
 
 from xmkeras.losses.angular import angular, angular_all_pairs, n_pair_angular
+from xmkeras.losses.batch_scores import hardest_negatives, hinge_of_hardest, score_softmax
 from xmkeras.losses.caption import caption_nll
 from xmkeras.losses.class_adversary import (
     adaptive_adversary,
@@ -17,6 +18,14 @@ from xmkeras.losses.classification import (
 from xmkeras.losses.cmpm import cmpm, cmpm_terms
 from xmkeras.losses.contrastive import contrastive
 from xmkeras.losses.correlation import coupled_correlation, generalised_logistic, label_discrimination
+from xmkeras.losses.cross_attention import (
+    attention_weights,
+    bfan,
+    cross_attention,
+    focal_mask,
+    late_interaction,
+    pooled_cosine,
+)
 from xmkeras.losses.domain_errors import (
     domain_adversary,
     domain_error_matrix,
@@ -45,6 +54,8 @@ __all__ = [
     "adaptive_adversary_factor",
     "angular",
     "angular_all_pairs",
+    "attention_weights",
+    "bfan",
     "bi_rank",
     "caption_nll",
     "cmpc",
@@ -53,6 +64,7 @@ __all__ = [
     "cmpm_terms",
     "contrastive",
     "coupled_correlation",
+    "cross_attention",
     "dann_factor",
     "domain_adversary",
     "domain_error_matrix",
@@ -60,9 +72,13 @@ __all__ = [
     "domain_regulariser_terms",
     "energy_confusion",
     "fit_domain_classifiers",
+    "focal_mask",
     "generalised_logistic",
+    "hardest_negatives",
+    "hinge_of_hardest",
     "histogram",
     "label_discrimination",
+    "late_interaction",
     "modality_discriminator",
     "modality_generator",
     "modality_two_way",
@@ -70,11 +86,13 @@ __all__ = [
     "n_pair",
     "n_pair_angular",
     "norm_softmax",
+    "pooled_cosine",
     "projection_softmax",
     "proxy_anchor",
     "proxy_nca",
     "random_modality_targets",
     "ranking_hinge",
+    "score_softmax",
     "smoothed_softmax",
     "smoothed_targets",
     "soft_adversary",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from xmkeras.layers import MapAttention
+from xmkeras.layers import GridRegions, MapAttention
 from xmkeras.layers.map_attention import KINDS
 from xmkeras.models.image import DEFAULT_MAPS, feature_maps
 
@@ -47,6 +47,22 @@ def with_maps(backbone: keras.Model, names: Sequence[str]) -> keras.Model:
     *maps, last = feature_maps(backbone, *names, network.layers[-1].name)
     pooled = backbone.get_layer("average_pool")(last)
     return keras.Model(backbone.input, [pooled, *maps], name=backbone.name)
+
+
+def with_grid(backbone: keras.Model, name: str, size: int) -> keras.Model:
+    """`backbone` up to a map, as a grid of regions: images to (B, n, c), on the same variables.
+
+    Args:
+        backbone: of `xmkeras.models.image.image_backbone`.
+        name: of the layer that makes the map; "auto" for the network's last one.
+        size: regions a side, see `GridRegions`.
+
+    Raises:
+        UserError: there is no such map.
+    """
+    (network,) = [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
+    (chosen,) = feature_maps(backbone, network.layers[-1].name if name == "auto" else name)
+    return keras.Model(backbone.input, GridRegions(size, name="grid")(chosen), name=backbone.name)
 
 
 def fused_features(last: keras.KerasTensor, maps: Sequence[keras.KerasTensor], fusion: Fusion) -> keras.KerasTensor:

@@ -10,6 +10,7 @@ import numpy as np
 from xmkeras.errors import UserError
 from xmkeras.layers import (
     Dropout,
+    GeneralizedPooling,
     LastStatePooling,
     MaskedMaxPooling,
     MaskedMeanPooling,
@@ -18,8 +19,9 @@ from xmkeras.layers import (
     WordDropout,
 )
 from xmkeras.models.heads import joint_embedding
+from xmkeras.models.words import Words, word_outputs
 
-POOLINGS = ("max", "max_padded", "mean", "max_mean", "max_padded_mean", "last")
+POOLINGS = ("max", "max_padded", "mean", "max_mean", "max_padded_mean", "last", "gpo")
 
 
 def text_encoder(
@@ -29,6 +31,7 @@ def text_encoder(
     word_dropout: float = 0.0,
     word_vectors: np.ndarray | None = None,
     train_word_vectors: bool = True,
+    words: Words | None = None,
     seed: int = 0,
     **sequence: Any,
 ) -> keras.Model:
@@ -40,11 +43,12 @@ def text_encoder(
         word_dropout: share of words replaced by the unknown word in training.
         word_vectors: (V, word_dim) initial word vectors; where None, Glorot's uniform ones, as the official release.
         train_word_vectors: False keeps the word vectors as they are.
+        words: what a method asks for beyond one vector a text.
         seed: of the dropouts.
         **sequence: what becomes of the word vectors: the options of `sequence_embedding`.
 
     Returns:
-        A model "text_encoder", int32 (B, L) -> float32 (B, d), not L2-normalised.
+        A model "text_encoder", int32 (B, L) -> float32 (B, d), not L2-normalised; or to what `words` gives.
 
     Raises:
         UserError: an unknown pooling, or word vectors of another vocabulary.
@@ -58,7 +62,17 @@ def text_encoder(
     mask = PaddingMask(name="mask")(ids)
     kept = WordDropout(word_dropout, seed=seed + 1, name="word_dropout")(ids) if word_dropout else ids
     x = _word_table(vocabulary_size, word_dim, word_vectors, train_word_vectors)(kept)
-    return keras.Model(ids, sequence_embedding(x, mask, seed=seed, **sequence), name="text_encoder")
+    return keras.Model(ids, text_outputs(x, mask, words, seed=seed, **sequence), name="text_encoder")
+
+
+def text_outputs(
+    x: keras.KerasTensor, mask: keras.KerasTensor, words: Words | None, **sequence: Any
+) -> keras.KerasTensor | list[keras.KerasTensor]:
+    """Token vectors (B, L, f) with mask (B, L) to the embedding of `sequence_embedding`, or to what `words` gives."""
+    if words is None:
+        return sequence_embedding(x, mask, **sequence)
+    taken = {name: sequence[name] for name in ("embedding_dim", "dropout", "seed") if name in sequence}
+    return word_outputs(x, mask, words, **taken)
 
 
 def sequence_embedding(
@@ -83,8 +97,8 @@ def sequence_embedding(
         embedding_dim: size d of the joint embedding.
         dropout: share of values dropped in training before and after the LSTM.
         pooling: over time: "max"; "max_padded", which lets padding enter the maximum as zeros, as the official release
-            of paper 003 does; "mean"; "max_mean" and "max_padded_mean" (both, side by side); or "last" (both
-            directions' last states; needs the LSTM).
+            of paper 003 does; "mean"; "max_mean" and "max_padded_mean" (both, side by side); "last" (both
+            directions' last states; needs the LSTM); or "gpo" (see `GeneralizedPooling`).
         joint_norm: what ends the tower: "batch", or "none" for a plain dense layer.
         norm_momentum: of the joint embedding's batch statistics.
         norm_epsilon: added to their variance.
@@ -130,6 +144,8 @@ def _word_table(
 def _pool(x: keras.KerasTensor, mask: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     if pooling == "last":
         return LastStatePooling(name="last_state")(x, mask=mask)
+    if pooling == "gpo":
+        return GeneralizedPooling(name="gpo")(x, mask=mask)
     pools = []
     if "max" in pooling:
         padded = "padded" in pooling

@@ -3,8 +3,9 @@
 import fcntl
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -36,7 +37,8 @@ class ImageIndex:
     paths: (n,) names of the images, as they are returned. vectors: (n, d) float32, of unit length for the cosine and
     as they are for the Euclidean distance, memory-mapped when they come from disk. broken: sentences about the files
     that could not be embedded. embedded, forgotten: how many files the last update has embedded, and how many it has
-    dropped because they are gone. score: of the model.
+    dropped because they are gone. score: of the model. notes: sentences about the index on disk, where it was damaged
+    or cannot be written.
     """
 
     paths: Sequence[str]
@@ -45,6 +47,7 @@ class ImageIndex:
     embedded: int = 0
     forgotten: int = 0
     score: IndexScore = "cosine"
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def open_or_update(
@@ -74,10 +77,14 @@ class ImageIndex:
         if not files:
             raise UserError(f"no images in {root}: looked for {', '.join(SUFFIXES)} there and in its subfolders")
         # Indexes made before there was another score hold unit vectors, and keep their names.
-        key = [str(root.resolve()), model_fingerprint, *([] if score == "cosine" else [score])]
-        place = Path(cache_dir) / hashlib.sha256("\n".join(key).encode()).hexdigest()[:20]
-        with _locked(place):
-            store = VectorStore(place)
+        model = [model_fingerprint.encode(), *([] if score == "cosine" else [score.encode()])]
+        key = hashlib.sha256(b"\n".join([os.fsencode(root.resolve()), *model])).hexdigest()
+        place = Path(cache_dir) / key[:20]
+        notes: list[str] = []
+        with _locked(place, notes) as folder_of_index:
+            store = VectorStore(folder_of_index)
+            if store.damage:
+                notes.append(f"The index {place} was damaged ({store.damage}), and is made again.")
             known = store.entries.copy()
             todo = [path for path in files if path not in known or known[path].stamp != files[path]]
             try:
@@ -86,7 +93,8 @@ class ImageIndex:
             except OSError as error:
                 raise UserError(f"cannot write the index {place} ({error.strerror}); what is done is kept") from error
         gone = known.keys() - files.keys()
-        return replace(cls._of(store, root), embedded=len(todo), forgotten=len(gone), score=score)
+        index = cls._of(store, root)
+        return replace(index, embedded=len(todo), forgotten=len(gone), score=score, notes=notes)
 
     @classmethod
     def _of(cls, store: VectorStore, root: Path) -> "ImageIndex":
@@ -181,8 +189,17 @@ def _scan(root: Path, below: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 @contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    place.mkdir(parents=True, exist_ok=True)
-    with open(place / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _locked(place: Path, notes: list[str]) -> Iterator[Path]:
+    """The folder of an index, for this process alone; where `place` cannot be written one that is gone afterwards."""
+    with ExitStack() as stack:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(open(place / "lock", "w")), fcntl.LOCK_EX)
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            notes.append(
+                f"The index {place} cannot be written ({error.strerror}), so that all images are embedded each time; "
+                "--index=FOLDER keeps it elsewhere."
+            )
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield place

@@ -61,6 +61,12 @@ class Measured:
             if not name.startswith("chance/") and name.rpartition("/")[2] not in _SIZES
         }
 
+    @property
+    def chance(self) -> dict[str, float]:
+        """What a random order has of the `scalars`, where it is known, with "chance/" before the name of each."""
+        known = {f"chance/{name}" for name in self.scalars}
+        return {name: value for name, value in self.results.items() if name in known}
+
 
 @dataclass(frozen=True)
 class Show:

@@ -52,7 +52,7 @@ def file_source(image: str | os.PathLike[str], page: str | os.PathLike[str], *, 
     except OSError:
         pass
     link = os.path.relpath(image.absolute(), Path(page).absolute().parent)
-    return urllib.parse.quote(Path(link).as_posix())
+    return urllib.parse.quote(os.fsencode(link))
 
 
 def pixels_source(pixels: np.ndarray) -> str:
@@ -71,7 +71,7 @@ def write_search_page(
     sections = "\n".join(_section(search) for search in searches)
     footer = f"<footer>Images: {escape(credit)}</footer>" if credit else ""
     page = _PAGE.format(title=escape(title), style=_STYLE, sections=sections, footer=footer)
-    write_atomically(path, page.encode())
+    write_atomically(path, page.encode(errors="backslashreplace"))
 
 
 def _data(kind: str, data: bytes) -> str:

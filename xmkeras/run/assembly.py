@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from xmkeras.data.roles import parse_columns
 from xmkeras.data.rows import RowTable
 from xmkeras.data.sampling import ClassSampler, PairSampler, Sampler
 from xmkeras.data.sources import SourceOptions, load_source
-from xmkeras.errors import UserError
+from xmkeras.errors import UserError, refuse
 from xmkeras.method import Method
 from xmkeras.models.encoder import Encoder, Towers
 from xmkeras.run.directory import data_root
@@ -23,8 +23,12 @@ from xmkeras.run.sides import Side
 from xmkeras.training.groups import Stage, parse_stage
 
 
-def load_table(config: Config) -> RowTable:
+def load_table(config: Config, fault: Callable[[str], None] = refuse) -> RowTable:
     """All rows of the run's data set, with the labels that training asks for.
+
+    Args:
+        config: of the run.
+        fault: is told of each row of a table that is broken, and leaves it out unless it raises.
 
     Raises:
         UserError: the data are missing or broken, or the source is unknown.
@@ -33,6 +37,7 @@ def load_table(config: Config) -> RowTable:
     chosen = {name: value for name, value in dataclasses.asdict(config.data).items() if name in known}
     chosen |= {"data_dir": str(data_root(config)), "seed": config.data.split_seed}
     chosen["columns"] = parse_columns(config.data.columns)
+    chosen["fault"] = fault
     chosen["captions"] = "text" in methods.load(config.method).sides
     table = load_source(config.data.source, SourceOptions(**chosen))
     return one_label_an_image(table) if config.data.labels == "image" else table

@@ -20,12 +20,13 @@ from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.files import explained, new_array
 from xmkeras.method import Method
-from xmkeras.models.encoder import Encoder
+from xmkeras.models.encoder import Encoder, Part
 from xmkeras.retrieval.embeddings import EmbeddingSet, EmbeddingWriter, Sequences
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.sides import Side, Views
 
 _BATCH = 32
+_RANK_OF_REGIONS = 3  # (B, n, c)
 
 
 def readers_of(
@@ -72,7 +73,10 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
     last = front.parts[-1]
     entries = last.gives
     folds = config.train.fold_batch_norm
-    digest = hashlib.sha256(repr((views.reader.stamp(), config.train.precision, folds)).encode())
+    kind = config.train.feature_type
+    # What float32 adds nothing to keeps the name that it had before there was a choice.
+    known = (views.reader.stamp(), config.train.precision, folds, *(() if kind == "float32" else (kind,)))
+    digest = hashlib.sha256(repr(known).encode())
     for part in front.parts:
         for variable in part.model.weights:
             digest.update(np.asarray(variable).tobytes())
@@ -84,7 +88,7 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
         logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
         blocks = _blocks(front.folded() if folds else front, views, items, entries, ragged)
         with explained(paths[0], "train with --nofeature_cache"):
-            _write_ragged(paths[0], blocks) if ragged else _write(paths, len(items), blocks)
+            _write_ragged(paths[0], blocks) if ragged else _write(paths, _kinds(last, kind), len(items), blocks)
     if ragged:
         return _read_ragged(paths[0], entries, items)
     arrays = [
@@ -97,6 +101,11 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
 def _suffix(side: str, entry: str) -> str:
     """What tells the file of an entry from others of one front; the pooled features have none."""
     return "" if entry == f"{side}_features" else f"-{entry.replace('/', '-')}"
+
+
+def _kinds(part: Part, kind: str) -> list[str]:
+    """The kind of number of each array: regions, of which an item has many, lie in half precision, others as chosen."""
+    return ["float16" if len(output.shape) == _RANK_OF_REGIONS else kind for output in part.model.outputs]
 
 
 def _blocks(
@@ -121,9 +130,12 @@ def _blocks(
 
 
 def _write(
-    paths: Sequence[pathlib.Path], count: int, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]
+    paths: Sequence[pathlib.Path],
+    kinds: Sequence[str],
+    count: int,
+    blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]],
 ) -> None:
-    """An array (count, ...) of float32 for each entry; items that never come stay NaN.
+    """An array (count, ...) of its kind for each entry; items that never come stay NaN.
 
     Several runs and processes may share the folder: a file appears whole, or not at all.
     """
@@ -131,13 +143,13 @@ def _write(
         arrays: list[np.memmap] = []
         for numbers, values in blocks:
             if not arrays:
-                for path, value in zip(paths, values, strict=True):
-                    arrays.append(stack.enter_context(new_array(path, (count, *value.shape[1:]))))
+                for path, kind, value in zip(paths, kinds, values, strict=True):
+                    arrays.append(stack.enter_context(new_array(path, (count, *value.shape[1:]), kind)))
                     arrays[-1][:] = np.nan
             for array, value in zip(arrays, values, strict=True):
                 array[numbers] = value
     if not arrays:
-        raise UserError("None of the training images can be read; check them with tools.verify_data.")
+        raise UserError("None of the training images can be read; check them with `xmkeras verify`.")
 
 
 def _write_ragged(path: pathlib.Path, blocks: Iterator[tuple[np.ndarray, list[np.ndarray]]]) -> None:

@@ -11,15 +11,18 @@ import os
 import pathlib
 import platform
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import xmkeras
 from xmkeras import methods
 from xmkeras.config import Config
 from xmkeras.errors import UserError
-from xmkeras.files import write_atomically
+from xmkeras.files import writable, write_atomically
 
 # These may differ when a run continues: they change its length, its reports or where it runs, not what a step computes.
 _FREE = frozenset(
@@ -75,6 +78,8 @@ class RunDirectory:
             UserError: there is none at `path`.
         """
         run = cls(pathlib.Path(path))
+        if run.path.exists() and not run.path.is_dir():
+            raise UserError(f"{path!r} is a file, and a run is a directory; pass the one that holds it.")
         if not run.config_file.is_file():
             raise UserError(
                 f"{path!r} is not a run directory (no config.json in it); pass the directory that "
@@ -124,10 +129,16 @@ class RunDirectory:
         """Keeps a second training process out of the directory while entered; a killed one leaves no lock behind.
 
         Raises:
-            UserError: another process holds the lock.
+            UserError: another process holds the lock, or the directory cannot be made or written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise UserError(
+                f"The run directory {self.path} cannot be written ({error.strerror}); choose another --run."
+            ) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -135,6 +146,15 @@ class RunDirectory:
                     f"Another process is training in {self.path}; wait for it, or choose another --run."
                 ) from error
             yield
+
+    @contextlib.contextmanager
+    def workspace(self, split: str) -> Iterator[pathlib.Path]:
+        """The folder of a split's embeddings; of a run that cannot be written one that is gone afterwards."""
+        if writable(self.embeddings(split)):
+            yield self.embeddings(split)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            yield pathlib.Path(folder) / split
 
     def clear(self) -> None:
         """Forgets everything a run has computed in this directory, but nothing else that lies in it."""
@@ -173,6 +193,21 @@ class RunDirectory:
             )
 
 
+def _commit() -> str:
+    """The commit of the checkout that this package lies in, with -dirty where files differ; "" outside of one."""
+    package = pathlib.Path(xmkeras.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # another project's checkout may hold the environment
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 def _environment(config: Config, data_fingerprint: str) -> dict[str, Any]:
     versions = {}
     for name in _PACKAGES:
@@ -181,6 +216,8 @@ def _environment(config: Config, data_fingerprint: str) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
+        "xmkeras": xmkeras.__version__,
+        "commit": _commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv,
         "python": platform.python_version(),

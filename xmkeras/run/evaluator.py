@@ -55,7 +55,7 @@ class Evaluator:
         self.directory = directory
         self._method = method
         self._pair_scores = pair_scores(method)
-        self._encoders = {name: _Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}
+        self._encoders = {name: Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}
         show = sides["image"].thumbnail
         self.thumbnail: Thumbnail | None = None if show is None else show(table)
 
@@ -115,17 +115,19 @@ class Evaluator:
     def _scored(self, sets: Mapping[str, EmbeddingSet]) -> tuple[Score, dict[str, EmbeddingSet]]:
         """The method's own score of all pairs, in shards, and the items as places in that matrix."""
         images, texts = sets["image"], sets.get("text", sets["image"])
-        matrix = score_matrix.compute(self.directory / "scores.npy", images, texts, self._pair_scores)
+        path, shard = self.directory / "scores.npy", self._method.shard
+        matrix = score_matrix.compute(path, images, texts, self._pair_scores, shard=shard)
         return score_matrix.MatrixScore(matrix), {name: score_matrix.by_place(one) for name, one in sets.items()}
 
     def _embedded(self) -> dict[str, tuple[EmbeddingSet, np.ndarray]]:
         """The embeddings of each side, and the numbers of its items that they are of."""
         embedded = {}
         for name in self._encoders:
-            embedded[name] = self._stream(name)
+            encoding, reader = self._encoders[name], self.readers[name]
+            embedded[name] = stream(name, encoding, reader, self.table, self.directory / f"{name}s")
             if name == "image" and not len(embedded[name][0]):
                 raise UserError(
-                    f"None of the images of {self.table.name} can be read; check them with tools.verify_data."
+                    f"None of the images of {self.table.name} can be read; check them with `xmkeras verify`."
                 )
         images = embedded["image"][0]
         missing = len(self.table.distinct_images()) - len(images)
@@ -136,22 +138,29 @@ class Evaluator:
                 embedded[name] = items.take(readable), numbers[readable]
         return embedded
 
-    def _stream(self, name: str) -> tuple[EmbeddingSet, np.ndarray]:
-        items, ids = Items.of(name, self.table), np.array(self.table.image_ids)
-        encoding = self._encoders[name]
-        dataset = one_pass(self.readers[name], items, batch_size=encoding.batch_size)
-        encode = encoding.traced({name: spec for name, spec in dataset.element_spec.items() if name != "item"})
-        numbers: list[np.ndarray] = []
-        with EmbeddingWriter(self.directory / f"{name}s", encoding.dim) as writer:
-            for batch in dataset:
-                number = batch.pop("item").numpy()
-                rows = items.rows[number]
-                numbers.append(number)
-                writer.append(ids[rows], self.table.labels[rows], **encode(batch))
-        return EmbeddingSet.load(self.directory / f"{name}s"), np.concatenate([np.empty(0, np.int64), *numbers])
+
+def stream(
+    side: str, encoding: Encoding, reader: Reader, table: RowTable, folder: pathlib.Path
+) -> tuple[EmbeddingSet, np.ndarray]:
+    """Writes what an encoding makes of the distinct images or of all texts of a table to `folder`, batch by batch.
+
+    Returns:
+        The embeddings, memory-mapped, without those of broken inputs, and the numbers of the items that they are of.
+    """
+    items, ids = Items.of(side, table), np.array(table.image_ids)
+    dataset = one_pass(reader, items, batch_size=encoding.batch_size)
+    encode = encoding.traced({name: spec for name, spec in dataset.element_spec.items() if name != "item"})
+    numbers: list[np.ndarray] = []
+    with EmbeddingWriter(folder, encoding.dim) as writer:
+        for batch in dataset:
+            number = batch.pop("item").numpy()
+            rows = items.rows[number]
+            numbers.append(number)
+            writer.append(ids[rows], table.labels[rows], **encode(batch))
+    return EmbeddingSet.load(folder), np.concatenate([np.empty(0, np.int64), *numbers])
 
 
-class _Encoding:
+class Encoding:
     """An encoder in inference, from batches to arrays."""
 
     def __init__(self, encoder: Encoder):

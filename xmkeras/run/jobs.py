@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,35 +18,42 @@ from xmkeras.config import Config, refuse_not_taken
 from xmkeras.data.batches import TrainingBatches
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
-from xmkeras.files import write_atomically
+from xmkeras.files import writable, write_atomically
 from xmkeras.method import Method
 from xmkeras.models.image import set_synchronized
-from xmkeras.retrieval import metrics, paired
+from xmkeras.retrieval import metrics, paired, verdict
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.measured import Measured, Show
 from xmkeras.retrieval.report import Section, write_report
 from xmkeras.retrieval.tables import write_eval
 from xmkeras.retrieval.tally import Ties
+from xmkeras.run import initial
 from xmkeras.run.assembly import build_method, load_table, sampler_of, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.evaluator import Evaluator
+from xmkeras.run.head_start import start_heads
 from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests_of, sides_of
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
-from xmkeras.training.checkpoints import Checkpoints, restore
-from xmkeras.training.groups import Stage
+from xmkeras.training.checkpoints import Checkpoints, restore, used_weights
+from xmkeras.training.freezing import Freezer
+from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.loop import Batches, Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy, set_threads
 
 
 class Loaded(NamedTuple):
-    """A trained run: its method with the weights that are used, the step they are of, and its sides."""
+    """A trained run: its method with the weights that are used, the step they are of, its sides, and its training.
+
+    `state` is what the checkpoint tells of the training until then.
+    """
 
     method: Method
     step: int
     sides: dict[str, Side]
+    state: Mapping[str, Any]
 
 
 def train(config: Config, run: RunDirectory) -> Result:
@@ -64,12 +71,15 @@ def train(config: Config, run: RunDirectory) -> Result:
             run.clear()
         config = run.continued(config)
         rows = table.split("train")
-        sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
+        kept = read_kept(config, run) or (initial.kept_words(config.train.init_from) if config.train.init_from else {})
+        sides = sides_of(config, methods.load(config.method).sides, rows, kept)
         refuse_not_taken(config, [side.kind for side in sides.values()])
         run.open(config, table.fingerprint(), table.credit)
         write_atomically(run.inputs_file, json.dumps({name: side.kept for name, side in sides.items()}, indent=0))
         with strategy.scope():
             method = _fresh(config, sides, rows.num_labels)
+        if config.train.init_from and not Checkpoints(run.checkpoints).steps():
+            initial.begin_with(method, config.train.init_from, use_best=config.train.use_best)
         if config.train.synchronized_batch_norm and strategy.num_replicas_in_sync > 1:
             for part in method.towers.named_parts.values():
                 set_synchronized(part, True)
@@ -86,6 +96,8 @@ def _train(
 ) -> Result:
     rows = table.split("train")
     sampler = sampler_of(config, rows)
+    if Checkpoints(run.checkpoints).latest() is None:
+        start_heads(config, run, rows, sides, method)
     with Monitor(
         run.path, batch_size=config.train.batch_size, steps_per_epoch=sampler.steps_per_epoch
     ) as monitor:
@@ -127,7 +139,15 @@ def _train(
         result = trainer.run()
         if validation is not None:
             validation.write_projector()
+            result = dataclasses.replace(result, doubt=_doubt(result, validation))
     return result
+
+
+def _doubt(result: Result, validation: Validation) -> str:
+    """What is to be told of a run that has ended; "" for nothing."""
+    value = None if result.best_step is None else result.best_value
+    state = {"best_value": value, "best_metric": result.best_metric, "chance": result.chance}
+    return " ".join(filter(None, (_validation_doubt(state), validation.doubt)))
 
 
 def load(config: Config, run: RunDirectory) -> Loaded:
@@ -141,19 +161,33 @@ def load(config: Config, run: RunDirectory) -> Loaded:
     if checkpoint is None:
         raise UserError(f"{run.path} has no checkpoint yet; let `python -m xmkeras.train` run to its first evaluation.")
     _set_policy(config, "float32")  # whatever the towers were trained in: the master weights are float32
-    weights = {n.removeprefix("weights/"): a for n, a in checkpoint.tensors.items() if n.startswith("weights/")}
-    averages = {n.removeprefix("average/"): a for n, a in checkpoint.tensors.items() if n.startswith("average/")}
     sides = kept_sides(config, read_kept(config, run))
     method = build_method(config, sides, checkpoint.state["num_labels"])
-    named = method.named_variables()
-    restore(named, weights | {name: averages[name] for name in averages if name in named})
-    return Loaded(method, checkpoint.step, sides)
+    restore(method.named_variables(), used_weights(checkpoint))
+    return Loaded(method, checkpoint.step, sides, checkpoint.state)
 
 
-def measure(config: Config, run: RunDirectory, split: str = "test") -> tuple[Measured, int]:
-    """What `evaluate` measures, without a report, and the step of the weights."""
-    evaluator, step = _evaluator(config, run, load_table(config).split(split), split)
-    return evaluator.measure(), step
+def measure(
+    config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False
+) -> tuple[Measured, int]:
+    """What `evaluate` measures, without a report, and the step of the weights.
+
+    With `cached`, what the fronts make that the last stage did not train is kept and read as it is in training, which
+    many runs over one split share.
+    """
+    part, loaded = load_table(config).split(split), load(config, run)
+    evaluator = _evaluator(config, run, part, run.embeddings(split), loaded)
+    if cached:
+        freeze(config, loaded.method, stages_of(config)[-1])
+        # As in training: averages of frozen weights may differ from them by rounding.
+        kept = not config.train.ema
+        evaluator.readers = readers_of(config, run, part, loaded.sides, loaded.method, training=False, cached=kept)
+    return evaluator.measure(), loaded.step
+
+
+def freeze(config: Config, method: Method, stage: Stage) -> None:
+    """Makes untrainable what a stage of a run does not train."""
+    Freezer(method).freeze(stage.groups([parse_group(text) for text in config.train.group]))
 
 
 def evaluate(
@@ -164,7 +198,7 @@ def evaluate(
     ties: Ties = "pessimistic",
     output: str = "",
     against: str = "",
-) -> tuple[Measured, pathlib.Path]:
+) -> tuple[Measured, pathlib.Path | None]:
     """Measures a trained run on one split and writes `eval.json`, `report.md` and its pictures.
 
     Args:
@@ -176,18 +210,26 @@ def evaluate(
         against: the directory of another run that this one is compared with on the same split.
 
     Returns:
-        What was measured, and the path of the report.
+        What was measured, and the path of the report; None where no `output` is given and the run cannot be written.
 
     Raises:
         UserError: a run has no checkpoint, or the split's data are missing.
     """
+    with run.workspace(split) as folder:
+        return _evaluated(config, run, split, folder, ties=ties, output=output, against=against)
+
+
+def _evaluated(
+    config: Config, run: RunDirectory, split: str, workspace: pathlib.Path, *, ties: Ties, output: str, against: str
+) -> tuple[Measured, pathlib.Path | None]:
     table = load_table(config)
     part = table.split(split)
-    evaluator, step = _evaluator(config, run, part, split)
+    loaded = load(config, run)
+    evaluator = _evaluator(config, run, part, workspace, loaded)
     other = _other(against, evaluator)
     measured = evaluator.measure(ties)
     # Of other data than the run's, what it began with cannot be told.
-    began_here = config.data == run.config().data and "train" in table.split_names
+    began_here = config.data == run.config().data and "train" in table.split_names and not config.train.init_from
     show = Show(
         thumbnail=evaluator.thumbnail,
         credit=part.credit,
@@ -195,19 +237,21 @@ def evaluate(
         name=run.path.name,
         seed=config.train.seed,
         private_dims=evaluator.towers.private_dims,
-        untrained=(lambda: _untrained(config, run, table, split)) if began_here else None,
+        untrained=(lambda: _untrained(config, run, table, split, workspace)) if began_here else None,
     )
     sections = evaluator.protocol.sections(measured, show)
     if other is not None:
-        sections.append(_comparison(config, run, other, part, split, measured, ties))
+        sections.append(_comparison(config, run, other, part, workspace, measured, ties))
     folder = pathlib.Path(output) if output else run.path
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {"split": split, "step": step, "ties": ties, "data": part.name, "run": str(run.path)}
+    if not output and not writable(folder):
+        return measured, None
+    about = {"split": split, "step": loaded.step, "ties": ties, "data": part.name, "run": str(run.path)}
     write_eval(folder / "eval.json", about | measured.results)
     report = write_report(
         folder,
         title=f"{run.path.name}: {split} split of {part.name}",
-        notes=f"Weights of step {step:,}; `flags.cfg` of the run trains them again.",
+        notes=f"Weights of step {loaded.step:,}; `flags.cfg` of the run trains them again. "
+        f"{verdict.of_measured(measured)}",
         results=measured.results,
         sections=sections,
         metrics_csv=run.path / "metrics.csv",
@@ -236,13 +280,20 @@ def export(
         UserError: the run has no checkpoint, the gallery's data are missing, the tokenizer cannot be had, or the disk
             is full.
     """
-    method, _, sides = load(config, run)
+    with run.workspace(gallery) as folder:
+        return _exported(config, run, gallery, folder, top_k=top_k, output=output, tokenizer=tokenizer)
+
+
+def _exported(
+    config: Config, run: RunDirectory, gallery: str, workspace: pathlib.Path, *, top_k: int, output: str, tokenizer: str
+) -> pathlib.Path:
+    method, _, sides, state = load(config, run)
     galleries: dict[str, EmbeddingSet] = {}
     files: dict[str, str] = {}
     if gallery != "none":
         table = load_table(config).split(gallery)
         check_table(sides, config, table)
-        evaluator = Evaluator(config, table, method, sides, run.embeddings(gallery))
+        evaluator = Evaluator(config, table, method, sides, workspace)
         galleries = evaluator.embed(named=True)
         paths = table.image_paths
         if paths is not None:
@@ -254,13 +305,22 @@ def export(
         inputs=requests_of(sides, tokenizer),
         similarity=method.similarity,
         score=method.score,
-        heads=method.heads if method.similarity == "pairs" else {},
+        heads=method.score_heads if method.similarity == "pairs" else {},
         galleries=galleries,
         gallery_split=gallery if galleries else "",
         gallery_files=files,
         top_k=top_k,
         credit=run.credit(),
+        doubt=" ".join(filter(None, (_validation_doubt(state), verdict.of_sets(galleries, method.similarity)))),
     )
+
+
+def _validation_doubt(state: Mapping[str, Any]) -> str:
+    """What the best value on the validation split says, by the state of a checkpoint; "" for nothing."""
+    name = str(state.get("best_metric"))
+    figures = {name: state.get("best_value"), f"chance/{name}": state.get("chance")}
+    known = {key: float(value) for key, value in figures.items() if value is not None}
+    return verdict.at_chance(known, name)
 
 
 def _set_policy(config: Config, precision: str) -> None:
@@ -284,20 +344,22 @@ def _with_best_metric(config: Config, evaluator: Evaluator) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, best_metric=best))
 
 
-def _evaluator(config: Config, run: RunDirectory, part: RowTable, split: str) -> tuple[Evaluator, int]:
-    method, step, sides = load(config, run)
-    check_table(sides, config, part)
-    evaluator = Evaluator(config, part, method, sides, run.embeddings(split))
+def _evaluator(config: Config, run: RunDirectory, part: RowTable, workspace: pathlib.Path, loaded: Loaded) -> Evaluator:
+    check_table(loaded.sides, config, part)
+    evaluator = Evaluator(config, part, loaded.method, loaded.sides, workspace)
     _ = evaluator.figures  # says now what cannot be measured
-    return evaluator, step
+    return evaluator
 
 
-def _untrained(config: Config, run: RunDirectory, table: RowTable, split: str) -> tuple[EmbeddingSet, EmbeddingSet]:
+def _untrained(
+    config: Config, run: RunDirectory, table: RowTable, split: str, workspace: pathlib.Path
+) -> tuple[EmbeddingSet, EmbeddingSet]:
     """A split, images and texts, embedded with the run's first weights."""
     rows = table.split("train")
     sides = sides_of(config, methods.load(config.method).sides, rows, read_kept(config, run))
     method = _fresh(config, sides, rows.num_labels)
-    folder = run.embeddings(f"{split}-untrained")
+    start_heads(config, run, rows, sides, method)
+    folder = workspace.with_name(f"{workspace.name}-untrained")
     embedded = Evaluator(config, table.split(split), method, sides, folder).embed()
     return embedded["image"], embedded["text"]
 
@@ -313,11 +375,18 @@ def _other(against: str, evaluator: Evaluator) -> RunDirectory | None:
 
 
 def _comparison(
-    config: Config, run: RunDirectory, other: RunDirectory, part: RowTable, split: str, measured: Measured, ties: Ties
+    config: Config,
+    run: RunDirectory,
+    other: RunDirectory,
+    part: RowTable,
+    workspace: pathlib.Path,
+    measured: Measured,
+    ties: Ties,
 ) -> Section:
     """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
     theirs = dataclasses.replace(other.config(), data=config.data)
-    second = _evaluator(theirs, other, part, f"{split}-compared")[0].measure(ties)
+    compared = workspace.with_name(f"{workspace.name}-compared")
+    second = _evaluator(theirs, other, part, compared, load(theirs, other)).measure(ties)
     assert measured.texts is not None
     assert second.texts is not None
     difference = paired.compare(

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmkeras.config import BERT, IMAGE_VECTORS, PICTURES, TEXT_VECTORS, WORDS, Config
+from xmkeras.config import BERT, IMAGE_VECTORS, PICTURES, REGIONS, TEXT_VECTORS, WORDS, Config
 from xmkeras.data import images, readers
 from xmkeras.data.minilm import model_folder
 from xmkeras.data.readers import Items, Reader
@@ -31,6 +31,7 @@ from xmkeras.models.bert import Bert
 from xmkeras.models.bert_text import bert_text_encoder
 from xmkeras.models.bert_weights import load_bert
 from xmkeras.models.encoder import Encoder
+from xmkeras.models.regions import region_encoder
 from xmkeras.models.text import sequence_embedding, text_encoder
 from xmkeras.models.towers import bert_encoder, picture_encoder, word_encoder
 from xmkeras.models.vectors import vector_encoder
@@ -81,7 +82,9 @@ def kind_of(side: str, config: Config, table: RowTable) -> str:
         UserError: the data set has no such side.
     """
     if side == "image":
-        return PICTURES if table.features is None else IMAGE_VECTORS
+        if table.features is None:
+            return PICTURES
+        return REGIONS if table.features.ndim == 3 else IMAGE_VECTORS
     if table.text_features is not None:
         return TEXT_VECTORS
     if not any(table.captions):
@@ -191,6 +194,17 @@ def _vectors(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Si
     return Side(about["kind"], about, build, reader, lambda _: inputs.Arrays(side, (width,)))
 
 
+def _regions(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
+    shape = tuple(kept.get("shape") or _array(side, rows).shape[1:])
+
+    def reader(table: RowTable, training: bool) -> Reader:
+        return readers.Vectors(f"{side}_features", _array(side, table), _items(side, table))
+
+    about = {"kind": REGIONS, "shape": list(shape)}
+    build = functools.partial(region_encoder, shape, **_options(config, region_encoder))
+    return Side(REGIONS, about, build, reader, lambda _: inputs.Arrays(side, shape))
+
+
 def _words(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
     vectors = None if rows is None else load_word_vectors(config.model.word_vectors, data_root(config))
     words = kept.get("words")
@@ -241,6 +255,7 @@ def _sentences(about: Kept, tokenizer: keras.layers.Layer, build: Callable[[], E
 KINDS: dict[str, Callable[[Config, str, Kept, RowTable | None], Side]] = {
     PICTURES: _pictures,
     IMAGE_VECTORS: _vectors,
+    REGIONS: _regions,
     TEXT_VECTORS: _vectors,
     WORDS: _words,
     BERT: _bert,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from xmkeras.retrieval import verdict
 from xmkeras.retrieval.embeddings import EmbeddingSet, Sequences
 from xmkeras.retrieval.measured import Measured, Show
 from xmkeras.retrieval.plots import figure_pixels
@@ -26,13 +27,25 @@ class Validation:
         self._measured: Measured | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
-        """The metrics by name; TensorBoard gets a picture of some queries with their first five images, if any."""
+        """The metrics by name, and those of a random order as "chance/" and the name.
+
+        TensorBoard gets a picture of some queries with their first five images, if any.
+        """
         measured = self._evaluator.measure()
         picture, credit = self._picture(measured), self._evaluator.table.credit
         if picture is not None:
             self._monitor.image(step, "validation/queries", picture, credit)
         self._measured = measured
-        return measured.scalars
+        return measured.scalars | measured.chance
+
+    @property
+    def doubt(self) -> str:
+        """What is to be told of the embeddings of the last evaluation; "" for nothing."""
+        measured = self._measured
+        if measured is None:
+            return ""
+        sets = {"image": measured.images} | ({} if measured.texts is None else {"text": measured.texts})
+        return verdict.of_sets(sets, measured.score)
 
     def _picture(self, measured: Measured) -> np.ndarray | None:
         """Some queries and what they found, where there is something to look at."""

@@ -16,6 +16,9 @@ from xmkeras.serving import tf_text_tokenizer
 from xmkeras.serving.saved_model import METADATA_FILE
 from xmkeras.serving.signatures import SEARCHES, input_specs
 
+# What a description of any version has.
+_NEEDED = {"fingerprint", "embedding_dim", "credit", "gallery"}
+
 Rows = Sequence[bytes] | Sequence[str] | np.ndarray
 
 
@@ -44,8 +47,9 @@ class SearchModel:
             tf_text_tokenizer.import_tf_text()
         try:
             self._loaded = tf.saved_model.load(str(self.path))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UserError(f"Cannot load the SavedModel in {self.path}: {error}; export it again.") from error
+        except (OSError, ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
+            fault = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"Cannot load the SavedModel in {self.path}: {fault}; export or copy it again.") from error
         self.signatures: Mapping[str, Any] = self._loaded.signatures
         self.inputs = self._inputs()
 
@@ -154,8 +158,11 @@ def read_metadata(version_dir: pathlib.Path) -> dict[str, Any]:
     """
     path = version_dir / METADATA_FILE
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        metadata = json.loads(path.read_text("utf-8"))
+        if missing := _NEEDED - metadata.keys():
+            raise ValueError(f"without {', '.join(sorted(missing))}")
+        return dict(metadata)
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(
             f"{version_dir} is not a SavedModel of xmkeras (no readable {METADATA_FILE}); export it again."
         ) from error

@@ -6,12 +6,14 @@ import functools
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from xmkeras.errors import UserError
+from xmkeras.retrieval import verdict
+from xmkeras.retrieval.scores import scorer_of
 from xmkeras.serving.client import Rows, SearchModel
 from xmkeras.serving.queries import check_takes
 from xmkeras.serving.saved_model import GALLERY_FILES
@@ -64,6 +66,10 @@ class FolderGallery:
             batch=model.batch_size,
             progress=lambda done, total: say(f"Embedding {folder}: {done} of {total} images"),
         )
+        for note in self._index.notes:
+            say(note)
+        if doubt := verdict.all_alike("image", self._index.vectors, self._index.score):
+            say(doubt)
         for fault in self._index.broken[:SHOWN_FAULTS]:
             say(f"Left out: {fault}")
         if len(self._index.broken) > SHOWN_FAULTS:
@@ -101,6 +107,58 @@ class ModelGallery:
 
     def path(self, name: str) -> str:
         return self._files.get(name, "")
+
+
+class SentenceGallery:
+    """Sentences that are given, embedded at once: labels to tell pictures apart that nothing was trained to tell.
+
+    Args:
+        model: embeds the sentences and the queries.
+        sentences: distinct ones, at least one, none blank.
+
+    Raises:
+        UserError: the model takes no sentences, scores pairs, or a sentence is blank.
+    """
+
+    side = "text"
+    credit = ""
+
+    def __init__(self, model: SearchModel, sentences: Sequence[str]):
+        check_takes(model, "text", f"--labels={','.join(sentences)}")
+        self.model, self._sentences = model, list(dict.fromkeys(sentences))
+        if not all(sentence.strip() for sentence in self._sentences):
+            raise UserError("A label is blank; give names with commas, --labels=cat,dog.")
+        score = scorer_of(model.vector_score())
+        self._score = lambda one, two: score.shown(score.exact(score.prepare(one), score.prepare(two)))
+        self._vectors, _ = model.encode("text", self._sentences)
+
+    def search(self, asked: str, rows: Rows, k: int) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+        vectors, valid = self.model.encode(asked, rows)
+        scores = self._score(vectors, self._vectors)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        names = [[self._sentences[place] for place in row] for row in best]
+        return names, np.take_along_axis(scores, best, axis=1), valid
+
+    def path(self, name: str) -> str:
+        return ""
+
+
+def read_labels(given: str) -> list[str]:
+    """Names with commas, or the lines of a text file of that name.
+
+    Raises:
+        UserError: the file is no text, or holds nothing.
+    """
+    path = pathlib.Path(given).expanduser()
+    if not path.is_file():
+        return [name.strip() for name in given.split(",")]
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--labels={given} cannot be read as text ({error}); give a file of a label a line.") from error
+    if not any(lines):
+        raise UserError(f"--labels={given} is an empty file; give a label a line.")
+    return [line for line in lines if line]
 
 
 def open_gallery(

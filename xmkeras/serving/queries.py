@@ -61,6 +61,8 @@ def read_queries(
     queries = []
     if text:
         check_takes(model, "text", "--text")
+        if not all(sentence.strip() for sentence in text):
+            raise UserError("A sentence to search for is blank; write one, --text=\"a red heart\".")
         queries.append(Queries("text", text, text))
     if image:
         check_takes(model, "image", "--image")

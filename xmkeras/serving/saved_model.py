@@ -46,6 +46,7 @@ def export_saved_model(
     gallery_files: Mapping[str, str] | None = None,
     top_k: int = 10,
     credit: str = "",
+    doubt: str = "",
 ) -> pathlib.Path:
     """Writes `directory/saved_model/1`, or leaves what was there untouched.
 
@@ -66,6 +67,7 @@ def export_saved_model(
             `directory/gallery_files.json`. Ids may be missing.
         top_k: results of the searches that have no input `k`.
         credit: attribution of the data, shown wherever its pictures are.
+        doubt: what whoever searches with the model has to be told of it; "" for nothing.
 
     Returns:
         The folder of the version.
@@ -88,6 +90,7 @@ def export_saved_model(
         "similarity": similarity,
         "gallery": _describe(galleries, gallery_split, top_k),
         "credit": credit,
+        "doubt": doubt,
     }
     with _written_whole(target) as folder:
         _write(folder, module, about)

@@ -100,10 +100,11 @@ class Signatures(tf.Module):
         def encode(request: tf.Tensor) -> Encoded:
             """A request of n rows -> `embedding` (n, d), or (n, L, d) beside `mask` (n, L)."""
             entries, valid = self.inputs[side].entries(request)
-            given = self._towers.sides[side](entries)
-            encoded = {"embedding": self._scorer.finish(given[""])}
+            given = self._towers.sides[side]({name: _one_at_least(entry) for name, entry in entries.items()})
+            rows = tf.shape(request)[0]
+            encoded = {"embedding": self._scorer.finish(given[""])[:rows]}
             if "mask" in given:
-                encoded["mask"] = given["mask"]
+                encoded["mask"] = given["mask"][:rows]
             if valid is not None:
                 encoded |= {"embedding": kept_rows(encoded["embedding"], valid), "valid": valid}
             return encoded
@@ -153,6 +154,14 @@ class Signatures(tf.Module):
         keep = tf.broadcast_to(keep, tf.shape(found["scores"]))
         scores = tf.where(keep, found["scores"], self._scorer.lowest)
         return {"ids": tf.where(keep, found["ids"], ""), "scores": scores}
+
+
+def _one_at_least(entry: tf.Tensor) -> tf.Tensor:
+    """The rows of an entry, or one row of zeros where there is none: kernels of the CPU refuse an empty batch."""
+    nothing = tf.equal(tf.shape(entry)[0], 0)
+    one = lambda: tf.zeros(tf.concat([[1], tf.shape(entry)[1:]], 0), entry.dtype)  # noqa: E731
+    some: tf.Tensor = tf.ensure_shape(tf.cond(nothing, one, lambda: entry), entry.shape)
+    return some
 
 
 def named_weights(parts: Mapping[str, keras.layers.Layer]) -> dict[str, tf.Variable]:

@@ -22,7 +22,7 @@ import numpy as np
 from xmkeras.errors import UserError
 from xmkeras.training.checkpoint_format import Checkpoint, TornError, read, write
 
-__all__ = ["Checkpoint", "Checkpoints", "restore"]
+__all__ = ["Checkpoint", "Checkpoints", "restore", "used_weights"]
 
 _NAME = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -149,6 +149,14 @@ class Checkpoints:
                 f"{self.directory}; {left}: free some space and run the same command to go on from it."
             )
         return f"The checkpoint of step {step} could not be written to {self.directory} ({error.strerror}); {left}."
+
+
+def used_weights(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """The weights that evaluation and export use, by the names of a method: the moving average where there is one."""
+    weights = {n.removeprefix("weights/"): a for n, a in checkpoint.tensors.items() if n.startswith("weights/")}
+    averages = {n.removeprefix("average/"): a for n, a in checkpoint.tensors.items() if n.startswith("average/")}
+    # The average keeps a counter of its own beside them.
+    return weights | {name: array for name, array in averages.items() if name in weights}
 
 
 def restore(variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:

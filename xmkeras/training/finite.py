@@ -59,9 +59,11 @@ class FiniteCheck:
     Args:
         checkpoints: of the run, of which the message names the last.
         describe_rows: names rows in messages.
+        calmer: the flags of a run that is less likely to end so, such as a lower rate.
     """
 
-    def __init__(self, checkpoints: Checkpoints, describe_rows: Callable[[np.ndarray], str]):
+    def __init__(self, checkpoints: Checkpoints, describe_rows: Callable[[np.ndarray], str], calmer: str):
+        self._calmer = calmer
         self._checkpoints = checkpoints
         self._describe_rows = describe_rows
         self._pending: list[Taken] = []
@@ -79,9 +81,12 @@ class FiniteCheck:
     def _explain(self, taken: Taken) -> str:
         saved = self._checkpoints.latest()
         last = f"the last checkpoint, of step {saved.step}, is whole" if saved else "no checkpoint was written before"
+        run = self._checkpoints.directory.parent
+        begin = f" --init_from={run}" if saved else ""
+        again = f"python -m xmkeras.train --flagfile={run / 'flags.cfg'} --run={run}-2{begin} {self._calmer}"
         return (
             f"Step {taken.step}: {taken.fault()} is not finite, with rows {self._describe_rows(taken.culprits())}; "
-            f"{last}: mend those rows and run the same command again, or lower --learning_rate in a new --run."
+            f"{last}: mend those rows and run the same command again, or take smaller steps: {again}"
         )
 
 

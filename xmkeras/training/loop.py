@@ -25,6 +25,7 @@ from xmkeras.training.freezing import Freezer
 from xmkeras.training.groups import Stage, parse_group
 from xmkeras.training.loss_scale import LossScale
 from xmkeras.training.monitor import Monitor
+from xmkeras.training.norm_averages import NormAverages
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
 from xmkeras.training.schedules import Schedule, build_schedule
 from xmkeras.training.step import TrainStep
@@ -51,13 +52,23 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a run ended: `finished`, `stopped early` or `interrupted`, after how many steps, and its best metric."""
+    """How a run ended, after how many steps, and its best metric.
+
+    Attributes:
+        ending: `finished`, `stopped early`, `interrupted` or `diverged`: finished with a loss far above the first.
+        step: number of steps done.
+        best_step, best_value, best_metric: of the best evaluation; no step where there was none.
+        chance: the best metric of a random order; None where it is not known.
+        doubt: what is to be told of the model, "" for nothing.
+    """
 
     ending: str
     step: int
     best_step: int | None
     best_value: float
     best_metric: str
+    chance: float | None = None
+    doubt: str = ""
 
 
 def plan(stages: Sequence[Stage], steps_per_epoch: int) -> list[Span]:
@@ -69,6 +80,10 @@ def plan(stages: Sequence[Stage], steps_per_epoch: int) -> list[Span]:
         spans.append(Span(number, stage, first, first + steps))
         first += steps
     return spans
+
+
+# From so many times the first loss on a run has diverged; terms that work against each other may rise a little.
+_DIVERGED = 10.0
 
 
 class Trainer:
@@ -113,7 +128,9 @@ class Trainer:
         self._strategy = strategy
         self._checkpoints = checkpoints
         self._monitor = monitor
-        self._finite = FiniteCheck(checkpoints, describe_rows)
+        clip = "" if options.clip_norm else " --clip_norm=1"
+        calmer = f"--learning_rate={0.1 * options.learning_rate:.3g}{clip}"
+        self._finite = FiniteCheck(checkpoints, describe_rows, calmer)
         self._sign = -1.0 if lower_is_better(options.best_metric) else 1.0
         self._eval_every = options.eval_every or steps_per_epoch
         self._save_every = options.save_every or self._eval_every
@@ -121,11 +138,14 @@ class Trainer:
             variables = method.named_variables()
             self._average = MovingAverage(variables, options.ema) if options.ema else None
             self._loss_scale = LossScale() if options.precision == "mixed_float16" else None
+            self._norms = NormAverages(method) if options.norm_warmup else None
         self._freezer = Freezer(method)
         self._groups = [parse_group(text) for text in options.group]
         self.step = 0
         self._best_gain, self._waited = -math.inf, 0
         self._best_step: int | None = None
+        self._chance: float | None = None
+        self._losses: tuple[float, float] | None = None
         self._bad_rows: list[int] = []
         self._restored: Checkpoint | None = None
         self._interrupted = threading.Event()
@@ -140,14 +160,21 @@ class Trainer:
         if self._restored is not None:
             self._restore_progress(self._restored)
         if self.step >= self.total_steps:
-            return self._result("finished")
+            return self._result("diverged" if self._diverged() else "finished")
         with _InterruptFlag(self._interrupted):
             for span in self.spans:
                 if self.step < span.end:
                     ending = self._run_stage(span)
                     if ending:
                         return self._result(ending)
-        return self._result("finished")
+        return self._result("diverged" if self._diverged() else "finished")
+
+    def _diverged(self) -> bool:
+        """Whether the last loss that was logged is far above the first one; both are finite."""
+        if self._losses is None:
+            return False
+        first, last = self._losses
+        return last > _DIVERGED * max(abs(first), 1.0)
 
     def _run_stage(self, span: Span) -> str:
         """Trains one stage to its end; returns why the run ends inside it, or ""."""
@@ -173,6 +200,8 @@ class Trainer:
             batch = next(iterator)
             for optimizer in optimizers.values():
                 optimizer.set_rate(schedule.rate(self.step - span.first))
+            if self._norms is not None:
+                self._norms.start_step(self.step - span.first)
             self.method.start_step(Clock(self.step, self.steps_per_epoch, self.total_steps))
             results = train_step(batch, self.step)
             names = train_step.gradient_names(self.step)
@@ -259,6 +288,7 @@ class Trainer:
         numbers = scalars(results)
         for optimizer in optimizers.values():
             numbers |= {f"rate/{name}": rate for name, rate in optimizer.rates().items()}
+        self._losses = (self._losses[0] if self._losses else numbers["loss"], numbers["loss"])
         self._monitor.log(self.step, numbers)
         if warning := self.method.warning(self.step, numbers):
             self._monitor.note(warning)
@@ -272,6 +302,8 @@ class Trainer:
             raise UserError(
                 f"--best_metric={self.options.best_metric} is not measured; choose one of {', '.join(metrics)}."
             )
+        self._chance = metrics.get(f"chance/{self.options.best_metric}")
+        self._monitor.note(_told(self.step, metrics, self.options.best_metric))
         gain = self._sign * metrics[self.options.best_metric]
         schedule.observe(gain)
         self._waited += 1
@@ -298,6 +330,8 @@ class Trainer:
             "best_value": self._sign * self._best_gain if self._best_step is not None else None,
             "best_step": self._best_step,
             "best_metric": self.options.best_metric,
+            "chance": self._chance,
+            "losses": self._losses,
             "waited": self._waited,
             "bad_rows": [int(row) for row in self._bad_rows],
         }
@@ -310,6 +344,8 @@ class Trainer:
         if state["best_value"] is not None and state.get("best_metric") in (None, self.options.best_metric):
             self._best_step, self._waited = state["best_step"], state["waited"]
             self._best_gain = self._sign * state["best_value"]
+            self._chance = state.get("chance")
+        self._losses = tuple(state["losses"]) if state.get("losses") else None
         self._bad_rows = state["bad_rows"]
         self._monitor.rewind(self.step)
 
@@ -330,7 +366,18 @@ class Trainer:
 
     def _result(self, ending: str) -> Result:
         best = self._sign * self._best_gain
-        return Result(ending, self.step, self._best_step, best, self.options.best_metric)
+        return Result(ending, self.step, self._best_step, best, self.options.best_metric, self._chance)
+
+
+def _told(step: int, metrics: Mapping[str, float], best: str) -> str:
+    """A line of an evaluation: the metric that the best checkpoint is kept by, the recalls at 10, and chance."""
+    names = dict.fromkeys((best, *(name for name in metrics if name.endswith("/R@10") and f"chance/{name}" in metrics)))
+    chances = {name: metrics.get(f"chance/{name}") for name in names}
+    figures = [
+        f"{name} {metrics[name]:.1f}" + ("" if chance is None else f" (chance {chance:.1f})")
+        for name, chance in chances.items()
+    ]
+    return f"validation at step {step}: {', '.join(figures)}"
 
 
 class _InterruptFlag:

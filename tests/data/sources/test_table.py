@@ -285,3 +285,24 @@ def test_a_split_of_classes_needs_them(folder):
         load_text(folder, "image\na.png\n", captions=False, split_rule="classes")
     with pytest.raises(UserError, match="--split_rule=halves is not known for a table"):
         load_text(folder, CLASSES, captions=False, check_images=False, split_rule="halves")
+
+
+def test_two_spellings_of_a_path_are_one_image(tmp_path):
+    lines = "image,caption\nimg/../a.png,one\n./a.png,two\na.png,three\n"
+    (tmp_path / "pairs.csv").write_text(lines)
+    (tmp_path / "a.png").write_bytes(b"some bytes")
+    table = load(SourceOptions(table=str(tmp_path / "pairs.csv")))
+    assert (len(table), table.num_images) == (1, 1)
+    assert table.captions == [("one", "two", "three")]
+    assert table.image_ids == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "row", ['{"image": "a.png", "captions": ["half \\ud83d"]}', '{"image": "a\\u0000.png", "captions": ["x"]}']
+)
+def test_what_is_no_text_is_one_sentence_with_its_line(tmp_path, row):
+    (tmp_path / "pairs.jsonl").write_text('{"image": "b.png", "captions": ["sound"]}\n' + row)
+    (tmp_path / "b.png").write_bytes(b"some bytes")
+    (tmp_path / "a.png").write_bytes(b"some bytes")
+    with pytest.raises(UserError, match=r"pairs.jsonl line 2: .*is no text that can be written"):
+        load(SourceOptions(table=str(tmp_path / "pairs.jsonl")))

@@ -6,13 +6,13 @@ import dataclasses
 import importlib
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
 
 from xmkeras.data.rows import RowTable
-from xmkeras.errors import UserError
+from xmkeras.errors import UserError, refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ class SourceOptions:
         limit: keep so many images of each split at most; 0 keeps all.
         image_features, text_features: vectors in place of pictures or words: a name that the source knows, or a
             file, `FILE` or `FILE:ARRAY`.
+        fault: is told of each row that is broken, and leaves it out unless it raises; of --source=table alone.
         split_rule: one of the ways in which a set has been split, by the name its source gives it.
     """
 
@@ -56,6 +57,7 @@ class SourceOptions:
     image_features: str = ""
     text_features: str = ""
     split_rule: str = ""
+    fault: Callable[[str], None] = refuse
 
     @property
     def root(self) -> str:

@@ -99,6 +99,7 @@ def load(options: SourceOptions) -> RowTable:
         place=lambda number: f"{path} line {entries[number].lines[0]}",
         check_images=files,
         captions=options.captions,
+        fault=options.fault,
     )
     return _with_vectors(table, entries, options.image_features) if options.image_features else table
 
@@ -116,14 +117,17 @@ def _read(path: str, options: SourceOptions) -> tuple[Columns, list[_Entry]]:
     entries: dict[str, _Entry] = {}
     names: dict[str, None] = {}  # all fields seen; a JSON record may lack some
     columns: Columns = {}
-    for record in read_records(path):
+    for record in read_records(path, options.fault):
         if record.fields.keys() - names.keys():
             names |= dict.fromkeys(record.fields)
             columns = find_columns(list(names), options)
-        entry = _entry(record, columns, root, path)
-        first = entries.setdefault(entry.image, entry)
-        if first is not entry:
-            _merge(first, entry, path)
+        try:
+            entry = _entry(record, columns, root, path)
+            first = entries.setdefault(entry.image, entry)
+            if first is not entry:
+                _merge(first, entry, path)
+        except UserError as error:
+            options.fault(str(error))
     return columns, list(entries.values())
 
 
@@ -158,8 +162,9 @@ def _entry(record: Record, columns: Columns, root: str, path: str) -> _Entry:
         raise UserError(f"{place}: no label; expected a name or number in column {columns['label'][0]!r}.")
     return _Entry(
         lines=[record.line],
-        image=os.path.join(root, values["image"]),
-        image_id=values["id"] or values["image"],
+        # ./img/x.jpg is the image img/x.jpg.
+        image=os.path.normpath(os.path.join(root, values["image"])),
+        image_id=values["id"] or os.path.normpath(values["image"]),
         captions=_captions([record.fields.get(name) for name in columns["caption"]], place),
         label=values["label"],
         split=split,
