@@ -41,7 +41,9 @@ class DataConfig(Options):
     source: str = _data("openmoji", "data set: the name of a file in xmkeras/data/sources")
     data_dir: str = _data("", "root of downloaded and prepared data; empty: $XMKERAS_DATA or ~/.cache/xmkeras")
     table: str = _data(
-        "", "CSV or JSON-lines file of image-text pairs for --source=table, .npz, .mat, .h5 or .parquet for features"
+        "",
+        "CSV or JSON-lines file of image-text pairs for --source=table, .npz, .mat, .h5 or .parquet for features, folder "
+        "for regions",
     )
     columns: str = _data(
         "",
