@@ -42,8 +42,8 @@ class DataConfig(Options):
     data_dir: str = _data("", "root of downloaded and prepared data; empty: $XMKERAS_DATA or ~/.cache/xmkeras")
     table: str = _data(
         "",
-        "CSV or JSON-lines file of image-text pairs for --source=table, .npz, .mat, .h5 or .parquet for features, folder "
-        "for regions",
+        "CSV or JSON-lines file of image-text pairs for --source=table; .npz, .mat, .h5, .parquet for features; a "
+        "folder for regions",
     )
     columns: str = _data(
         "",

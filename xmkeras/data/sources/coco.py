@@ -21,7 +21,7 @@ def load(options: SourceOptions) -> RowTable:
 
     113,287 images to train on ("train" and "restval"), 5,000 for validation and 5,000 for tests.
 
-    Where that file is not there, `data_dir/coco` is read in the layout of VSE-infinity, see `region_folder.load_pictures`.
+    Where that file is not there, `data_dir/coco` is read in the layout of VSE-infinity (`load_pictures`).
 
     Raises:
         UserError: see `xmkeras.data.karpathy.load_karpathy`.

@@ -19,7 +19,7 @@ IMAGES = "flickr30k-images.tar from https://shannon.cs.illinois.edu/DenotationGr
 def load(options: SourceOptions) -> RowTable:
     """Reads `data_dir/flickr30k`: `dataset_flickr30k.json` and `flickr30k-images/*.jpg`; 29,000/1,014/1,000 images.
 
-    Where that file is not there, `data_dir/f30k` is read in the layout of VSE-infinity, see `region_folder.load_pictures`.
+    Where that file is not there, `data_dir/f30k` is read in the layout of VSE-infinity (`load_pictures`).
 
     Raises:
         UserError: see `xmkeras.data.karpathy.load_karpathy`.
