@@ -41,7 +41,9 @@ class DataConfig(Options):
     source: str = _data("openmoji", "data set: the name of a file in xmkeras/data/sources")
     data_dir: str = _data("", "root of downloaded and prepared data; empty: $XMKERAS_DATA or ~/.cache/xmkeras")
     table: str = _data(
-        "", "CSV or JSON-lines file of image-text pairs for --source=table, .npz, .mat, .h5 or .parquet for features"
+        "",
+        "CSV or JSON-lines file of image-text pairs for --source=table; .npz, .mat, .h5, .parquet for features; a "
+        "folder for regions",
     )
     columns: str = _data(
         "",
@@ -88,6 +90,11 @@ class DataConfig(Options):
         "pairs",
         "an epoch visits every pair, every image, or every label once, or as many images, all labels equally often",
         ("pairs", "images", "labels", "balanced"),
+    )
+    vocabulary: str = _words(
+        "",
+        "vocabulary JSON of the SCAN, BFAN or VSRN release, which numbers the words: a path, from here or from "
+        "--data_dir; empty: the words of the training captions",
     )
     min_count: int = _words(3, "a word enters the vocabulary at this count in the training captions", least=1)
     protocol: str = _evaluation(
@@ -172,6 +179,12 @@ class ModelConfig(Options):
         "norm that ends the towers over pictures and words; none: a dense layer ends them",
         ("batch", "none"),
         of=(PICTURES, REGIONS, WORDS, BERT),
+    )
+    tokens: str = _words(
+        "library",
+        "how captions are cut into words; release: as those of SCAN, BFAN and VSRN, by NLTK's word_tokenize, with the "
+        "end of a caption as a word",
+        ("library", "release"),
     )
     word_dim: int = _words(512, "dimension of word embeddings", least=1, most=2**16)
     lstm_units: int = _text(512, "units of the text LSTM a direction", least=0, most=2**16)

@@ -66,8 +66,8 @@ TOWERS = {
     "plain": functools.partial(smooth_towers, False),
     "norm": functools.partial(smooth_towers, True),
 }
-# Towers: steps and rate. The hinge of hardest negatives is a sum over the batch, and its attention has kinks: with large
-# steps rounding grows.
+# Towers: steps and rate. The hinge of hardest negatives is a sum over the batch, and its attention has kinks: with
+# large steps rounding grows.
 CASES = {"plain": (5, 0.1), "norm": (1, 0.1), "regions": (3, 0.003)}
 # A method sees embeddings, whatever made them: of batch norm one phase and two stand for all.
 PAIRS = [*((name, "plain") for name in METHODS), ("cmpm_cmpc", "norm"), ("timam", "norm")]

@@ -1,4 +1,4 @@
-"""Writes small sets in the layouts in which CUB, cars, products, CUHK-PEDES, Flickr and COCO are published."""
+"""Writes small sets in the layouts in which CUB, cars, products, CUHK-PEDES, Flickr, COCO and regions are published."""
 
 from __future__ import annotations
 
@@ -116,3 +116,89 @@ def write_karpathy(
             records.append(record | ({"filepath": place} if filepath else {}))
     (folder / f"dataset_{name}.json").write_text(json.dumps({"images": records, "dataset": name}))
     return folder
+
+
+SPLIT_SIZES = {"train": 6, "dev": 4, "test": 3}
+
+
+def write_regions(
+    data_dir: pathlib.Path,
+    folder: str = "f30k_precomp",
+    sizes: dict[str, int] = SPLIT_SIZES,
+    *,
+    shape: tuple[int, int] = (3, 4),
+    repeated: tuple[str, ...] = ("dev", "test", "testall"),
+    ids: bool = True,
+    boxes: str = "",
+    captions: int = 5,
+) -> pathlib.Path:
+    """`data_dir/FOLDER`: regions of each split, the same for each seed, where number 0 of an image's is its own number.
+
+    Args:
+        data_dir: what goes into --data_dir.
+        folder: below it.
+        sizes: images of each split.
+        shape: regions of an image, and numbers of a region.
+        repeated: splits whose images stand there once for each caption.
+        ids: write `{split}_ids.txt`.
+        boxes: "boxes" or "ims_bbx" for the two ways in which they are published; "" for none.
+        captions: of an image.
+    """
+    place, first = data_dir / folder, 0
+    place.mkdir(parents=True, exist_ok=True)
+    for split, images in sizes.items():
+        numbers = np.arange(first, first + images)
+        regions = np.random.default_rng(first).normal(size=(images, *shape)).astype(np.float32)
+        regions[:, 0, 0] = numbers
+        times = captions if split in repeated else 1
+        np.save(place / f"{split}_ims.npy", np.repeat(regions, times, axis=0))
+        lines = [f"A {_COLOURS[n % 8]} dog 's image {n} , {c} .\n" for n in numbers for c in range(captions)]
+        (place / f"{split}_caps.txt").write_text("".join(lines))
+        if ids:
+            (place / f"{split}_ids.txt").write_text("".join(f"{1000 + n}\n" for n in np.repeat(numbers, times)))
+        if boxes:
+            _write_boxes(place, split, images * times, shape[0], boxes)
+        first += images
+    return place
+
+
+def write_vocabulary(data_dir: pathlib.Path, name: str = "f30k_precomp") -> list[str]:
+    """`data_dir/vocab/NAME_vocab.json`, in no order of ids; returns the words from id 4 on."""
+    words = ["dog", "a", *_COLOURS[:4], ".", "image", "'s"]
+    ids = {word: number for number, word in enumerate(["<pad>", "<start>", "<end>", "<unk>", *words])}
+    path = data_dir / "vocab" / f"{name}_vocab.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shuffled = {word: ids[word] for word in sorted(ids)}
+    by_id = {str(number): word for word, number in shuffled.items()}
+    path.write_text(json.dumps({"word2idx": shuffled, "idx2word": by_id, "idx": len(ids)}))
+    return words
+
+
+def write_precaps(place: pathlib.Path, splits: tuple[str, ...] = tuple(SPLIT_SIZES)) -> None:
+    """BFAN's captions in place of the others: ids of `write_vocabulary` between start and end, one unknown."""
+    for split in splits:
+        count = len((place / f"{split}_caps.txt").read_text().splitlines())
+        (place / f"{split}_precaps.txt").write_text("".join(f"1,5,{6 + n % 4},4,12,3,2\n" for n in range(count)))
+        (place / f"{split}_caps.txt").unlink()
+
+
+def write_mapped_pictures(data_dir: pathlib.Path, folder: str = "f30k", pictures: str = "flickr30k-images") -> None:
+    """`data_dir/FOLDER`: photographs by `id_mapping.json`, their texts and regions in `precomp` (VSE-infinity)."""
+    place = write_regions(data_dir / folder, "precomp")
+    lines = [line for split in SPLIT_SIZES for line in (place / f"{split}_ids.txt").read_text().split()]
+    mapping = {one: f"part/{one}.png" for one in lines}
+    for number, file in enumerate(mapping.values()):
+        write_picture(data_dir / folder / pictures / file, number)
+    (data_dir / folder / "id_mapping.json").write_text(json.dumps(mapping))
+
+
+_COLOURS = ("red", "blue", "green", "black", "white", "brown", "pink", "grey")
+
+
+def _write_boxes(place: pathlib.Path, split: str, rows: int, regions: int, kind: str) -> None:
+    corners = np.tile(np.float32([10, 20, 50, 60]), (rows, regions, 1)) + np.arange(regions, dtype=np.float32)[:, None]
+    np.save(place / f"{split}_{kind}.npy", corners)
+    if kind == "boxes":
+        np.save(place / f"{split}_img_sizes.npy", np.tile([100, 200], (rows, 1)))
+    else:  # dictionaries, which NumPy pickles
+        np.save(place / f"{split}_ims_size.npy", np.array([{"image_w": 100, "image_h": 200}] * rows), allow_pickle=True)

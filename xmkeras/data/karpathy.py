@@ -46,14 +46,15 @@ def load_karpathy(name: str, options: SourceOptions, *, images: tuple[str, ...],
     root = options.image_root or (os.path.join(folder, images[0]) if len(images) == 1 else folder)
     return RowTable.from_rows(
         name,
-        _rows(path, root),
+        read_rows(path, root),
         label_kind="image",
         place=lambda number: f"{path} image {number + 1}",
         check_images=options.check_images,
     )
 
 
-def _rows(path: str, root: str) -> Iterator[Row]:
+def read_rows(path: str, root: str = "") -> Iterator[Row]:
+    """The images of a caption file in its order, whose files lie below `root`; UserError where one is malformed."""
     for number, image in enumerate(_images(path), start=1):
         try:
             file_name, split = image["filename"], split_name(image["split"])

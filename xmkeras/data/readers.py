@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeGuard
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from xmkeras.data import images, pipeline
 from xmkeras.data.rows import RowTable
+from xmkeras.data.stacked import Array, Stacked
 
 Entries = pipeline.Entries
 # As tokenizers pad, so that what is read from a cache has the shape, and with it the dropout, of what is computed.
@@ -172,7 +174,7 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True)
 class Vectors:
-    """Rows of an array in memory or in a mapped file, which is gathered from and never copied: float32 (B, ...).
+    """Rows of an array in memory or in mapped files, which are gathered from and never copied: float32 (B, ...).
 
     Args:
         entry: name of the batch entry.
@@ -183,7 +185,7 @@ class Vectors:
     """
 
     entry: str
-    array: np.ndarray
+    array: Array
     items: Items
     views: int = 0
     seed: int = 0
@@ -191,7 +193,7 @@ class Vectors:
 
     def read(self, rows: tf.Tensor, captions: tf.Tensor, positions: tf.Tensor) -> Entries:
         places = self.items.find(rows, captions)
-        values = tf.cast(tf.gather(self._tensor, places), tf.float32)
+        values = tf.cast(self._gather(places), tf.float32)
         if self.views:
             seed = tf.stack([tf.constant(self.seed, tf.int64), positions[0]])
             drawn = tf.random.stateless_uniform(tf.shape(places), seed, maxval=self.views, dtype=tf.int32)
@@ -203,11 +205,11 @@ class Vectors:
         return dataclasses.replace(self, array=self.array[:, 0], views=0) if self.views else self
 
     def present(self, items: Items) -> np.ndarray:
-        return ~self._missing[self.items.at(items.rows, items.captions)]
+        return ~self._missing(self.items.at(items.rows, items.captions))
 
     def fault(self, row: int) -> str:
-        missing = self._missing[self.items.at(row)]
-        return "it could not be read when the features were made." if missing else ""
+        missing = self._missing(self.items.at(np.array([row])))
+        return "it could not be read when the features were made." if missing[0] else ""
 
     def by_size(self, items: Items) -> np.ndarray:
         return np.arange(len(items))
@@ -216,13 +218,17 @@ class Vectors:
         return self.entry, _digest(self.array), _digest(self.items.place), self.views, self.seed
 
     @functools.cached_property
-    def _tensor(self) -> tf.Tensor:
-        return outside_graph(self.array)
+    def _gather(self) -> Gather:
+        return gatherer(self.array)
 
-    @functools.cached_property
-    def _missing(self) -> np.ndarray:
-        # An item is missing as a whole, so its first number tells.
-        return np.isnan(self.array.reshape(len(self.array), -1)[:, 0])
+    def _missing(self, places: np.ndarray) -> np.ndarray:
+        """bool (k,): whether the items at these places could not be made."""
+        missing = np.empty(len(places), bool)
+        # An item is missing as a whole, so its first number tells, and of a mapped file no more is read.
+        for parts, start in _parts(self.array):
+            here = (places >= start) & (places < start + len(parts))
+            missing[here] = np.isnan(parts.reshape(len(parts), -1)[places[here] - start, 0])
+        return missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,22 +349,62 @@ class Sentences:
         return outside_graph(np.array([text.encode() for own in self.table.captions for text in own], object))
 
 
+Gather = Callable[[tf.Tensor], tf.Tensor]
+
+
+def gatherer(array: Array) -> Gather:
+    """A function of the present graph from places int64 (b,) to rows (b, ...); a mapped file is never copied."""
+    if isinstance(array, Stacked):
+        return _stacked_gatherer(array)
+    if _is_mapped(array) and not _gatherable(array):
+        # TensorFlow cannot hold it: NumPy of before 2018 began the data of a file at any multiple of 16 bytes.
+        def gather(places: tf.Tensor) -> tf.Tensor:
+            rows = tf.numpy_function(lambda numbers: array[numbers], [places], array.dtype, stateful=False)
+            return tf.ensure_shape(rows, (*places.shape, *array.shape[1:]))
+
+        return gather
+    tensor = outside_graph(array)
+    return lambda places: tf.gather(tensor, places)
+
+
+def _stacked_gatherer(array: Stacked) -> Gather:
+    gathers, starts = [gatherer(part) for part in array.parts], outside_graph(array.starts)
+
+    def gather(places: tf.Tensor) -> tf.Tensor:
+        part = tf.searchsorted(starts, places, side="right") - 1
+        split = functools.partial(tf.dynamic_partition, partitions=part, num_partitions=len(gathers))
+        own = split(places - tf.gather(starts, part))
+        rows = [one(numbers) for one, numbers in zip(gathers, own, strict=True)]
+        found = tf.dynamic_stitch(split(tf.range(tf.size(places))), rows)
+        return tf.ensure_shape(found, (*places.shape, *array.shape[1:]))
+
+    return gather
+
+
+def _parts(array: Array) -> list[tuple[np.ndarray, int]]:
+    """The arrays that an array is made of, and where each begins."""
+    return list(zip(array.parts, array.starts, strict=False)) if isinstance(array, Stacked) else [(array, 0)]
+
+
 def outside_graph(array: np.ndarray) -> tf.Tensor:
     """An array as a tensor that graphs hold by reference; a mapped file stays on disk until it is gathered from."""
     with tf.init_scope(), tf.device("CPU"):
-        # What was computed of a mapped file is still called a memmap, but has no file.
-        if isinstance(array, np.memmap) and array.filename is not None and _gatherable(array):
+        if _is_mapped(array) and _gatherable(array):
             # Private pages of the same file: DLPack hands over what may be written to, and nothing here writes.
             writable = np.memmap(str(array.filename), array.dtype, "c", _offset(array), array.shape)
             return tf.experimental.dlpack.from_dlpack(writable.__dlpack__())
         return tf.constant(array)
 
 
-
-def _digest(array: np.ndarray) -> str:
+def _digest(array: Array) -> str:
     """What tells an array from others of its shape; of a large one some rows stand for all."""
     rows = array[:: max(1, len(array) // 1000)]
     return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()
+
+
+def _is_mapped(array: np.ndarray) -> TypeGuard[np.memmap]:
+    # What was computed of a mapped file is still called a memmap, but has no file.
+    return isinstance(array, np.memmap) and array.filename is not None
 
 
 def _gatherable(array: np.ndarray) -> bool:

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from xmkeras.data.columns import ColumnBuilder
+from xmkeras.data.regions import Boxes
 from xmkeras.data.row import SPLITS, BadRow, LabelKind, Row, check_row
+from xmkeras.data.stacked import Array
 from xmkeras.errors import UserError, refuse
 
-# Arrays of so many bytes are told apart by so many of their rows; others are hashed in blocks of rows.
-_LARGE, _SAMPLE, _BLOCK = 2**30, 1000, 1024
+# Arrays of so many bytes are told apart by so many of their rows; others are hashed in blocks of bytes.
+_LARGE, _SAMPLE, _BLOCK_BYTES = 2**30, 1000, 2**24
 
 __all__ = ["SPLITS", "BadRow", "EncodedImages", "LabelKind", "Row", "RowTable", "check_row"]
 
@@ -41,12 +43,13 @@ class RowTable:
         captions, image_ids, splits, categories: one entry a row; no caption in any of them where images stand alone.
         labels: int64 (n,); dense over the whole table, those of the training split first.
         label_names: the name of each label.
-        image_index: int64 (n,); the number of each row's distinct image in the whole table.
-        image_paths: one a row, or None where images come as bytes or features.
+        image_index: int64 (n,); the number of each row's distinct image in the whole table. Numbers may be left out.
+        image_paths: one a row, or None where images come as bytes or features; beside features, pictures to be shown.
         encoded: encoded images by `image_index`, or None.
-        features: float32 or float16 (images, ...) by `image_index`, possibly a memory map, or None.
+        features: float32 or float16 (images, ...) by `image_index`, possibly memory maps, or None.
         text_features: float32 or float16 (texts, t), vectors of texts, or None where texts are words.
         text_index: int64 (n,); where each row's text stands in `text_features`, or None.
+        boxes: where the regions of the images lie, by `image_index`, or None.
     """
 
     name: str
@@ -61,9 +64,10 @@ class RowTable:
     categories: list[str]
     image_paths: list[str] | None = None
     encoded: EncodedImages | None = None
-    features: np.ndarray | None = None
+    features: Array | None = None
     text_features: np.ndarray | None = None
     text_index: np.ndarray | None = None
+    boxes: Boxes | None = None
 
     @classmethod
     def from_rows(
@@ -166,9 +170,10 @@ class RowTable:
         for array, rows in ((self.features, self.image_index), (self.text_features, self.text_index)):
             if array is not None and rows is not None:
                 rows = rows if array.nbytes < _LARGE else rows[:: max(1, len(rows) // _SAMPLE)]
-                for start in range(0, len(rows), _BLOCK):
+                block = max(1, _BLOCK_BYTES // (array.nbytes // max(1, len(array)) or 1))
+                for start in range(0, len(rows), block):
                     # In float32, as versions that held all vectors so have recorded it.
-                    digest.update(array[rows[start : start + _BLOCK]].astype(np.float32).tobytes())
+                    digest.update(array[rows[start : start + block]].astype(np.float32).tobytes())
         return digest.hexdigest()
 
     def image_stamp(self) -> object:

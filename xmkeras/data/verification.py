@@ -68,7 +68,8 @@ def _size_graph(decode_image: Decode) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _feature_check(table: RowTable) -> Callable[[int], str]:
-    features = np.asarray(table.features)
+    features = table.features
+    assert features is not None
 
     def check(row: int) -> str:
         return "" if np.isfinite(features[table.image_index[row]]).all() else "a NaN or infinite feature"

@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 
 from xmkeras.data.minilm import MiniLm, model_folder
-from xmkeras.data.text import PAD, SPECIAL, START, UNK, Vocabulary
+from xmkeras.data.text import Vocabulary
 from xmkeras.errors import UserError
 
 
@@ -53,14 +53,14 @@ def load_word_vectors(source: str, cache: str | os.PathLike[str]) -> WordVectors
 
 
 def matrix(vectors: WordVectors, vocabulary: Vocabulary) -> np.ndarray:
-    """The word table of a vocabulary, (V, dim) float32 of mean square 1; padding is 0, the unknown word the mean."""
+    """The word table of a vocabulary, (V, dim) float32 of mean square 1; no word is 0, the unknown one the mean."""
     table = np.zeros((len(vocabulary), vectors.dim), np.float32)
-    table[SPECIAL:] = vectors.of(vocabulary.words)
-    known = table[SPECIAL:][np.abs(table[SPECIAL:]).sum(axis=1) > 0]
+    words = table[vocabulary.rule.first_word :]
+    words[:] = vectors.of(vocabulary.words)
+    known = words[np.abs(words).sum(axis=1) > 0]
     if not len(known):
         raise UserError("None of the words of the captions has a vector; are they of another language?")
-    table[UNK] = known.mean(axis=0)
-    table[[PAD, START]] = 0
+    table[vocabulary.rule.unknown] = known.mean(axis=0)
     return table / np.sqrt(np.mean(known**2))
 
 

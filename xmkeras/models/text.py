@@ -31,6 +31,8 @@ def text_encoder(
     word_dropout: float = 0.0,
     word_vectors: np.ndarray | None = None,
     train_word_vectors: bool = True,
+    unknown_word: int = 1,
+    first_word: int = 3,
     words: Words | None = None,
     seed: int = 0,
     **sequence: Any,
@@ -38,11 +40,12 @@ def text_encoder(
     """The text tower of paper 003 from token ids: right-padded with 0, at least one token a row.
 
     Args:
-        vocabulary_size: number of ids V; 0 pads, 1 is the unknown word, 2 starts a caption, words follow.
+        vocabulary_size: number of ids V; 0 pads, others of the first ones start or end a caption, words follow.
         word_dim: size of the word vectors, unless `word_vectors` sets it.
         word_dropout: share of words replaced by the unknown word in training.
         word_vectors: (V, word_dim) initial word vectors; where None, Glorot's uniform ones, as the official release.
         train_word_vectors: False keeps the word vectors as they are.
+        unknown_word, first_word: ids of the unknown word and of the first that may be dropped.
         words: what a method asks for beyond one vector a text.
         seed: of the dropouts.
         **sequence: what becomes of the word vectors: the options of `sequence_embedding`.
@@ -60,7 +63,12 @@ def text_encoder(
         )
     ids = keras.Input((None,), dtype="int32", name="ids")
     mask = PaddingMask(name="mask")(ids)
-    kept = WordDropout(word_dropout, seed=seed + 1, name="word_dropout")(ids) if word_dropout else ids
+    kept = ids
+    if word_dropout:
+        dropped = WordDropout(
+            word_dropout, unknown=unknown_word, first_word=first_word, seed=seed + 1, name="word_dropout"
+        )
+        kept = dropped(ids)
     x = _word_table(vocabulary_size, word_dim, word_vectors, train_word_vectors)(kept)
     return keras.Model(ids, text_outputs(x, mask, words, seed=seed, **sequence), name="text_encoder")
 

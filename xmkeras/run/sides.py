@@ -22,7 +22,9 @@ from xmkeras.config import BERT, IMAGE_VECTORS, PICTURES, REGIONS, TEXT_VECTORS,
 from xmkeras.data import images, readers
 from xmkeras.data.minilm import model_folder
 from xmkeras.data.readers import Items, Reader
+from xmkeras.data.release_tokens import find_vocabulary, read_vocabulary
 from xmkeras.data.rows import RowTable
+from xmkeras.data.stacked import Array
 from xmkeras.data.text import Tokenizer, Vocabulary
 from xmkeras.data.word_vectors import load_word_vectors, matrix
 from xmkeras.data.wordpiece import WordPieceTokenizer
@@ -207,17 +209,25 @@ def _regions(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Si
 
 def _words(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
     vectors = None if rows is None else load_word_vectors(config.model.word_vectors, data_root(config))
-    words = kept.get("words")
+    words, tokens = kept.get("words"), kept.get("tokens", "library") if kept else config.model.tokens
     if words is None and rows is not None:
-        extra = () if vectors is None else vectors.words
-        words = Vocabulary.build(captions_of(rows), min_count=config.data.min_count, extra_words=extra).words
-    vocabulary = Vocabulary(words or ())
+        words = _vocabulary(config, tokens, rows, () if vectors is None else vectors.words)
+    vocabulary = Vocabulary(words or (), tokens)
     word_dim = kept.get("word_dim") or (config.model.word_dim if vectors is None else vectors.dim)
     options = _options(config, text_encoder, sequence_embedding) | {"word_dim": word_dim}
     options["word_vectors"] = None if vectors is None else matrix(vectors, vocabulary)
-    about = {"kind": WORDS, "word_dim": word_dim, "words": vocabulary.words}
-    tokenizer = Tokenizer(vocabulary, max_tokens=config.model.max_tokens)
+    options |= {"unknown_word": vocabulary.rule.unknown, "first_word": vocabulary.rule.first_word}
+    about = {"kind": WORDS, "word_dim": word_dim, "tokens": tokens, "words": vocabulary.words}
+    tokenizer = Tokenizer(vocabulary, max_tokens=config.model.max_tokens, tokens=tokens)
     return _sentences(about, tokenizer, functools.partial(word_encoder, tokenizer.vocabulary_size, **options))
+
+
+def _vocabulary(config: Config, tokens: str, rows: RowTable, extra_words: Sequence[str]) -> list[str]:
+    """The words of the file that `--vocabulary` names, or of the captions of a training split."""
+    if config.data.vocabulary:
+        return read_vocabulary(find_vocabulary(config.data.vocabulary, data_root(config)))
+    least = config.data.min_count
+    return Vocabulary.build(captions_of(rows), least, extra_words=extra_words, tokens=tokens).words
 
 
 def _bert(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
@@ -287,7 +297,7 @@ def _options(config: Config, *builders: Callable[..., Any]) -> dict[str, Any]:
     return chosen | {"seed": config.train.seed}
 
 
-def _array(side: str, table: RowTable | None) -> np.ndarray:
+def _array(side: str, table: RowTable | None) -> Array:
     array = None if table is None else table.features if side == "image" else table.text_features
     if array is None:
         raise UserError(f"The {side}s of this data set are not vectors, which the run was trained on.")

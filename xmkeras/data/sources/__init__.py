@@ -37,6 +37,7 @@ class SourceOptions:
         image_features, text_features: vectors in place of pictures or words: a name that the source knows, or a
             file, `FILE` or `FILE:ARRAY`.
         fault: is told of each row that is broken, and leaves it out unless it raises; of --source=table alone.
+        vocabulary: JSON of the words that a source's captions are numbered by; a path from here or from `data_dir`.
         split_rule: one of the ways in which a set has been split, by the name its source gives it.
     """
 
@@ -57,6 +58,7 @@ class SourceOptions:
     image_features: str = ""
     text_features: str = ""
     split_rule: str = ""
+    vocabulary: str = ""
     fault: Callable[[str], None] = refuse
 
     @property

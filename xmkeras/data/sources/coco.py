@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from xmkeras.data.karpathy import load_karpathy
+from xmkeras.data.region_folder import load_pictures
 from xmkeras.data.rows import RowTable
+from xmkeras.data.sources.coco_regions import LAYOUT
 
 if TYPE_CHECKING:
     from xmkeras.data.sources import SourceOptions
@@ -18,7 +21,13 @@ def load(options: SourceOptions) -> RowTable:
 
     113,287 images to train on ("train" and "restval"), 5,000 for validation and 5,000 for tests.
 
+    Where that file is not there, `data_dir/coco` is read in the layout of VSE-infinity (`load_pictures`).
+
     Raises:
         UserError: see `xmkeras.data.karpathy.load_karpathy`.
     """
+    published = os.path.join(options.root, "coco", "dataset_coco.json")
+    mapped = None if os.path.isfile(published) else load_pictures("coco", LAYOUT, options)
+    if mapped is not None:
+        return mapped
     return load_karpathy("coco", options, images=("train2014", "val2014"), archive=IMAGES)
