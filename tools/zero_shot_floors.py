@@ -17,11 +17,11 @@ from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.method import Method
 from xmkeras.retrieval.embeddings import EmbeddingSet
+from xmkeras.retrieval.linear_maps import principal_components, whitened
 from xmkeras.retrieval.protocols.zero_shot import zero_shot
-from xmkeras.run.assembly import build_method, load_table, stages_of
+from xmkeras.run.assembly import build_method, freeze, load_table, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
-from xmkeras.run.jobs import freeze
 from xmkeras.run.sides import sides_of
 
 TRANSFORMS = ("none", "pca", "whitened")
@@ -40,7 +40,7 @@ def measure(
         split: that is measured; the transform is fitted on "train".
         transform: one of `TRANSFORMS`.
         dim: how many dimensions are kept, those of the largest variance; 0 for all.
-        shrinkage: see `whitening`.
+        shrinkage: see `xmkeras.retrieval.linear_maps.whitened`.
 
     Raises:
         UserError: data are missing, the method gives no feature, or the transform is not known.
@@ -88,22 +88,6 @@ def transformed(
     train: np.ndarray, labels: np.ndarray, asked: np.ndarray, transform: str, dim: int, shrinkage: float
 ) -> np.ndarray:
     """(m, f) vectors by what was fitted on (n, f) vectors of (n,) labels, float32 (m, dim)."""
-    mean = train.mean(axis=0, dtype=np.float64)
-    train, asked = train - mean, asked - mean
-    if transform == "whitened":
-        matrix = whitening(train, labels, shrinkage)
-        train, asked = train @ matrix, asked @ matrix
-    if dim:
-        _, directions = np.linalg.eigh(train.T @ train)
-        asked = asked @ directions[:, ::-1][:, :dim]
-    return asked.astype(np.float32)
-
-
-def whitening(vectors: np.ndarray, labels: np.ndarray, shrinkage: float) -> np.ndarray:
-    """(f, f): maps vectors so that their covariance within classes, shrunk to its mean variance, is the identity."""
-    numbers = np.unique(labels, return_inverse=True)[1]
-    sums = np.zeros((numbers.max() + 1, vectors.shape[1]))
-    np.add.at(sums, numbers, vectors)
-    inner = vectors - (sums / np.bincount(numbers)[:, None])[numbers]
-    values, directions = np.linalg.eigh(inner.T @ inner / len(inner))
-    return directions / np.sqrt((1 - shrinkage) * values + shrinkage * values.mean())
+    size = dim or train.shape[1]
+    fitted = whitened(train, labels, size, shrinkage) if transform == "whitened" else principal_components(train, size)
+    return fitted(asked).astype(np.float32)
