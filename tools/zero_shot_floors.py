@@ -16,11 +16,10 @@ from xmkeras.config import Config
 from xmkeras.errors import UserError
 from xmkeras.models.last_dense import before_last_dense, level_attention
 from xmkeras.retrieval.protocols.zero_shot import zero_shot
-from xmkeras.run.assembly import build_method, load_table, stages_of
+from xmkeras.run.assembly import build_method, freeze, load_table, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.head_start import closed_form, features_of
-from xmkeras.run.jobs import freeze
 from xmkeras.run.sides import sides_of
 
 TRANSFORMS = ("none", "pca", "whitened")
@@ -65,6 +64,6 @@ def measure(config: Config, split: str, *, transform: str = "none", dim: int = 0
         ]
         items = made[-1]["image"]
         if transform != "none":
-            fitted = closed_form(transform, made[0], dim or fronts["image"].dim)["image"]
+            fitted = closed_form(transform, made[0], (dim or fronts["image"].dim,))["image"]
             items = dataclasses.replace(items, vectors=fitted(items.vectors).astype("float32"))
         return zero_shot(items)

@@ -81,13 +81,17 @@ def train(config: Config, run: Path = "") -> Result:
     return jobs.train(directory.named_in(config), directory)
 
 
-def evaluate(run: Path, split: str = "test", *, against: Path = "", **flags: Any) -> dict[str, float]:
+def evaluate(
+    run: Path, split: str = "test", *, against: Path = "", baseline: str = "none", **flags: Any
+) -> dict[str, float]:
     """Measures a trained run on one split, and writes its report.
 
     Args:
         run: the run directory.
         split: "train", "validation" or "test".
         against: another run directory to compare with, by a paired bootstrap.
+        baseline: a closed form of the features that the run began with, measured beside it: "cca", of images alone
+            "frozen", "pca" or "whitened"; "auto" for the strongest. Its figures are named "cca/rsum" and so on.
         **flags: of the data, to measure the run on another set, and of devices; as the command takes them.
 
     Returns:
@@ -100,7 +104,7 @@ def evaluate(run: Path, split: str = "test", *, against: Path = "", **flags: Any
     from xmkeras.run import jobs
 
     config, directory = _existing(run, flags)
-    return jobs.evaluate(config, directory, split, against=os.fspath(against))[0].results
+    return jobs.evaluate(config, directory, split, against=os.fspath(against), baseline=baseline)[0].results
 
 
 def export(run: Path, *, gallery: str = "none", top_k: int = 10, output: Path = "", **flags: Any) -> str:

@@ -23,6 +23,12 @@ class EvaluateOptions(Options):
     )
     output: str = option("", "directory of the report; empty: the run directory")
     against: str = option("", "another run directory that this run is compared with, by a paired bootstrap over images")
+    baseline: str = option(
+        "none",
+        "what the frozen features that the run began with give without training, shown beside it: cca, of images alone "
+        "frozen, pca or whitened; auto: cca, of images alone whitened",
+        ("none", "auto", "cca", "frozen", "pca", "whitened"),
+    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +39,13 @@ def main(argv: Sequence[str]) -> int:
 
     options = command.options
     measured, report = jobs.evaluate(
-        command.config, run, options.split, ties=options.ties, output=options.output, against=options.against
+        command.config,
+        run,
+        options.split,
+        ties=options.ties,
+        output=options.output,
+        against=options.against,
+        baseline=options.baseline,
     )
     print(format_table(measured.results))
     if doubt := verdict.of_measured(measured):

@@ -239,7 +239,8 @@ def choose_cca(
     (_, first, cca) = max(tried, key=lambda one: one[0][0])
     sizes = [size for size in dimensions or (len(cca.correlations),) if size <= len(cca.correlations)]
     if not sizes:
-        raise UserError(f"These features have {len(cca.correlations)} canonical directions; ask for no more.")
+        most = len(cca.correlations)
+        raise UserError(f"CCA of these features has {most} directions; give --embedding_dim={most} or less.")
     settled = [
         Settings(first.image_ridge, first.text_ridge, size, power, first.captions)
         for size, power in itertools.product(sizes, powers)

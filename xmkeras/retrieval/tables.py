@@ -9,6 +9,7 @@ from xmkeras.files import write_atomically
 
 ABOUT = ("split", "step", "ties", "data", "run")  # what eval.json says of the run beside the figures
 _NAMES = {"text_to_image": "text -> image", "image_to_text": "image -> text", "whole": "whole gallery,"}
+_NAMES |= {"cca": "CCA,", "frozen": "frozen features", "pca": "PCA", "whitened": "whitened features"}
 _RANKS = {"median_rank": "median rank", "mean_rank": "mean rank"}
 _SIZES = {"queries": "queries", "gallery": "gallery"}
 
@@ -44,7 +45,8 @@ def _rows(results: Mapping[str, float]) -> list[list[str]]:
     rows = [["", *columns.values()]]
     for way in ways:
         for prefix, title in (("", _title(way) or "image -> image"), ("chance/", "  chance")):
-            rows.append([title, *(_cell(results, prefix, way, figure) for figure in columns)])
+            cells = [_cell(results, prefix, way, figure) for figure in columns]
+            rows += [[title, *cells]] if any(cells) else []
     return rows
 
 

@@ -20,7 +20,8 @@ from xmkeras.method import Method
 from xmkeras.models.encoder import Encoder, Towers
 from xmkeras.run.directory import data_root
 from xmkeras.run.sides import Side
-from xmkeras.training.groups import Stage, parse_stage
+from xmkeras.training.freezing import Freezer
+from xmkeras.training.groups import Stage, parse_group, parse_stage
 
 
 def load_table(config: Config, fault: Callable[[str], None] = refuse) -> RowTable:
@@ -93,6 +94,13 @@ def stages_of(config: Config) -> list[Stage]:
         return [parse_stage(text) for text in train.stage]
     length = f"steps={train.steps}" if train.steps else f"epochs={train.epochs}"
     return [parse_stage(length)]
+
+
+def freeze(config: Config, method: Method, stage: Stage) -> Freezer:
+    """Makes untrainable what a stage of a run does not train; `freeze(())` of the result takes it back."""
+    freezer = Freezer(method)
+    freezer.freeze(stage.groups([parse_group(text) for text in config.train.group]))
+    return freezer
 
 
 def sampler_of(config: Config, train: RowTable) -> Sampler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -27,13 +27,11 @@ from xmkeras.retrieval.linear_maps import (
     principal_components,
     whitened,
 )
-from xmkeras.run.assembly import stages_of
+from xmkeras.run.assembly import freeze, stages_of
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.evaluator import Encoding, stream
 from xmkeras.run.sides import Side
-from xmkeras.training.freezing import Freezer
-from xmkeras.training.groups import parse_group
 
 Features = dict[str, EmbeddingSet]
 
@@ -63,13 +61,12 @@ def start_heads(
     for encoder in encoders.values():
         level_attention(encoder)
     fronts = {side: before_last_dense(side, encoder) for side, encoder in encoders.items()}
-    freezer = Freezer(method)
-    freezer.freeze(stages_of(config)[0].groups([parse_group(text) for text in config.train.group]))
+    freezer = freeze(config, method, stages_of(config)[0])
     readers = readers_of(config, run, rows, sides, method, training=True)
     freezer.freeze(())
     with tempfile.TemporaryDirectory(prefix=".features-", dir=run.path) as folder:
         features = features_of(fronts, readers, rows, pathlib.Path(folder))
-        maps = closed_form(kind, features, config.model.embedding_dim)
+        maps = closed_form(kind, features, (config.model.embedding_dim,))
     for side, encoder in encoders.items():
         to = maps[side].of_unit_variance()
         start_last_dense(side, encoder, to.mean, to.matrix, to.variances)
@@ -93,31 +90,25 @@ def features_of(
     }
 
 
-def closed_form(kind: str, features: Features, dimension: int) -> dict[str, LinearMap]:
-    """The maps of each side's features to `dimension` dimensions.
+def closed_form(kind: str, features: Features, dimensions: Sequence[int]) -> dict[str, LinearMap]:
+    """The maps of each side's features to one of the numbers of dimensions: the last, or with CCA the best.
 
     Raises:
         UserError: the features have no such map.
     """
     images = features["image"]
     if kind == "cca":
-        chosen, pairs = chosen_cca(features, dimension)
+        chosen, pairs = chosen_cca(features, dimensions)
         cca = fit_cca(pairs, chosen.settings)
         return {"image": cca.images, "text": cca.texts}
     if kind == "whitened":
-        return {"image": whitened(images.vectors, images.labels, dimension)}
-    return {"image": principal_components(images.vectors, dimension)}
+        return {"image": whitened(images.vectors, images.labels, dimensions[-1])}
+    return {"image": principal_components(images.vectors, dimensions[-1])}
 
 
-def chosen_cca(features: Features, *dimensions: int) -> tuple[Chosen, Pairs]:
+def chosen_cca(features: Features, dimensions: Sequence[int]) -> tuple[Chosen, Pairs]:
     """Settings of CCA that were best on a fifth of the labels, fitted on the others; and all pairs."""
     pairs = pairs_of(features)
-    most = min(pairs.images.shape[1], pairs.texts.shape[1])
-    if min(dimensions) > most:
-        raise UserError(
-            f"CCA of {pairs.images.shape[1]} image and {pairs.texts.shape[1]} text features has {most} directions; "
-            f"give --embedding_dim={most} or less."
-        )
     held_out = held_out_images(features["image"].labels)
     chosen = choose_cca(pairs.take(~held_out), pairs.take(held_out), dimensions=dimensions)
     logging.info("CCA, chosen by rsum %.1f on %d images: %s", chosen.found["rsum"], held_out.sum(), chosen.settings)

@@ -28,7 +28,8 @@ from xmkeras.retrieval.report import Section, write_report
 from xmkeras.retrieval.tables import write_eval
 from xmkeras.retrieval.tally import Ties
 from xmkeras.run import initial
-from xmkeras.run.assembly import build_method, load_table, sampler_of, stages_of
+from xmkeras.run.assembly import build_method, freeze, load_table, sampler_of, stages_of
+from xmkeras.run.baselines import TITLES, Baseline
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.evaluator import Evaluator
@@ -37,8 +38,7 @@ from xmkeras.run.sides import Side, check_table, kept_sides, read_kept, requests
 from xmkeras.run.validation import Validation
 from xmkeras.serving.saved_model import export_saved_model
 from xmkeras.training.checkpoints import Checkpoint, Checkpoints, restore, used_weights
-from xmkeras.training.freezing import Freezer
-from xmkeras.training.groups import Stage, parse_group
+from xmkeras.training.groups import Stage
 from xmkeras.training.loop import Batches, Result, Trainer
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.strategy import make_strategy, set_threads
@@ -181,11 +181,6 @@ def measure(config: Config, run: RunDirectory, split: str = "test", *, cached: b
     return evaluator.measure(), loaded.step
 
 
-def freeze(config: Config, method: Method, stage: Stage) -> None:
-    """Makes untrainable what a stage of a run does not train."""
-    Freezer(method).freeze(stage.groups([parse_group(text) for text in config.train.group]))
-
-
 def evaluate(
     config: Config,
     run: RunDirectory,
@@ -194,6 +189,7 @@ def evaluate(
     ties: Ties = "pessimistic",
     output: str = "",
     against: str = "",
+    baseline: str = "none",
 ) -> tuple[Measured, pathlib.Path | None]:
     """Measures a trained run on one split and writes `eval.json`, `report.md` and its pictures.
 
@@ -204,6 +200,7 @@ def evaluate(
         ties: see `xmkeras.retrieval.ranking.ranks`.
         output: directory of the report; empty for the run's own.
         against: the directory of another run that this one is compared with on the same split.
+        baseline: a closed form of the run's first features that is measured beside it: see `xmkeras.run.baselines`.
 
     Returns:
         What was measured, and the path of the report; None where no `output` is given and the run cannot be written.
@@ -212,20 +209,35 @@ def evaluate(
         UserError: a run has no checkpoint, or the split's data are missing.
     """
     with run.workspace(split) as folder:
-        return _evaluated(config, run, split, folder, ties=ties, output=output, against=against)
+        return _evaluated(config, run, split, folder, ties, output, against, baseline)
 
 
 def _evaluated(
-    config: Config, run: RunDirectory, split: str, workspace: pathlib.Path, *, ties: Ties, output: str, against: str
+    config: Config,
+    run: RunDirectory,
+    split: str,
+    workspace: pathlib.Path,
+    ties: Ties,
+    output: str,
+    against: str,
+    baseline: str,
 ) -> tuple[Measured, pathlib.Path | None]:
     table = load_table(config)
     part = table.split(split)
     loaded = load(config, run)
     evaluator = _evaluator(config, part, workspace, loaded)
     other = _other(against, evaluator)
-    measured = evaluator.measure(ties)
     # Of other data than the run's, what it began with cannot be told.
     began_here = config.data == run.config().data and "train" in table.split_names and not config.train.init_from
+    linear = None
+    if baseline != "none":
+        if not began_here:
+            raise UserError(
+                "--baseline is of the features that a run began with, on its own training split; leave it away for "
+                "other data, and for a run that began with another's weights (--init_from)."
+            )
+        linear = Baseline.of(baseline, config, run, table)
+    measured = evaluator.measure(ties)
     show = Show(
         thumbnail=evaluator.thumbnail,
         credit=part.credit,
@@ -238,7 +250,14 @@ def _evaluated(
     )
     sections = evaluator.protocol.sections(measured, show)
     if other is not None:
-        sections.append(_comparison(config, run, other, part, workspace, measured, ties))
+        theirs = dataclasses.replace(other.config(), data=config.data)
+        compared = workspace.with_name(f"{workspace.name}-compared")
+        second = _evaluator(theirs, part, compared, load(theirs, other)).measure(ties)
+        difference = _compared(measured, second, ties)
+        measured.results.update({"against/rsum": difference.mean, "against/p": difference.p})
+        sections.append(paired.comparison_section(difference, str(run.path), str(other.path)))
+    if linear is not None:
+        sections.extend(_beside(linear, evaluator, measured, split, workspace, ties, str(run.path)))
     folder = pathlib.Path(output) if output else run.path
     if not output and not writable(folder):
         return measured, None
@@ -373,29 +392,35 @@ def _other(against: str, evaluator: Evaluator) -> RunDirectory | None:
     return other
 
 
-def _comparison(
-    config: Config,
-    run: RunDirectory,
-    other: RunDirectory,
-    part: RowTable,
-    workspace: pathlib.Path,
+def _beside(
+    linear: Baseline,
+    evaluator: Evaluator,
     measured: Measured,
+    split: str,
+    workspace: pathlib.Path,
     ties: Ties,
-) -> Section:
-    """What the paired bootstrap says of two runs on the rows of one split; its figures go into the results."""
-    theirs = dataclasses.replace(other.config(), data=config.data)
-    compared = workspace.with_name(f"{workspace.name}-compared")
-    second = _evaluator(theirs, part, compared, load(theirs, other)).measure(ties)
+    name: str,
+) -> list[Section]:
+    """Puts the figures of a linear baseline beside those of a run; with texts also how they differ."""
+    second = linear.measure(evaluator.protocol, split, workspace.with_name(f"{workspace.name}-linear"), ties)
+    measured.results.update({f"{linear.kind}/{figure}": value for figure, value in second.scalars.items()})
+    if second.texts is None or "rsum" not in measured.results:
+        return []
+    difference = _compared(measured, second, ties)
+    measured.results.update({f"{linear.kind}/difference": difference.mean, f"{linear.kind}/p": difference.p})
+    return [paired.comparison_section(difference, name, TITLES[linear.kind])]
+
+
+def _compared(measured: Measured, second: Measured, ties: Ties) -> metrics.Difference:
+    """What the paired bootstrap says of two evaluations of one split."""
     assert measured.texts is not None
     assert second.texts is not None
-    difference = paired.compare(
+    return paired.compare(
         (measured.images, measured.texts, measured.score),
         (second.images, second.texts, second.score),
         measured.relevance,
         ties=ties,
     )
-    measured.results.update({"against/rsum": difference.mean, "against/p": difference.p})
-    return paired.comparison_section(difference, str(run.path), str(other.path))
 
 
 def _names(rows: RowTable, numbers: Sequence[int] | np.ndarray, most: int = 8) -> str:
