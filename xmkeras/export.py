@@ -17,6 +17,12 @@ class ExportOptions(Options):
 
     gallery: str = option("none", "split packed for the search signatures", ("none", "train", "validation", "test"))
     top_k: int = option(10, "results of the search signatures", least=1)
+    rerank: int = option(
+        256,
+        "of a packed gallery that holds more, a search scores so many pairs, the nearest by the sums of their vectors, "
+        "where the method scores pairs; 0: all",
+        least=0,
+    )
     export_tokenizer: str = option(
         "core",
         "operations of BERT's tokenizer in the model: TensorFlow's own, or those of TensorFlow Text (pip install "
@@ -38,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
         run,
         options.gallery,
         top_k=options.top_k,
+        rerank=options.rerank,
         output=options.output,
         tokenizer=options.export_tokenizer,
     )

@@ -283,12 +283,14 @@ def export(
     gallery: str = "none",
     *,
     top_k: int = 10,
+    rerank: int = 0,
     output: str = "",
     tokenizer: str = "core",
 ) -> pathlib.Path:
     """Writes `saved_model/1` of a trained run, with the images and texts of split `gallery` packed for search.
 
-    `tokenizer` is "core" or "tf_text", see `xmkeras.serving.inputs.exported_tokenizer`.
+    `rerank` is for methods that score pairs, see `xmkeras.serving.scoring.Pairs`; `tokenizer` is "core" or "tf_text",
+    see `xmkeras.serving.inputs.exported_tokenizer`.
 
     Returns:
         The folder of the SavedModel.
@@ -328,6 +330,7 @@ def _exported(
         gallery_split=gallery if galleries else "",
         gallery_files=files,
         top_k=top_k,
+        rerank=rerank,
         credit=run.credit(),
         doubt=" ".join(filter(None, (_validation_doubt(state), verdict.of_sets(galleries, method.similarity)))),
     )

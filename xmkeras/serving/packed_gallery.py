@@ -36,15 +36,21 @@ class PackedGallery(tf.Module):
         self.dim = int(vectors.shape[-1])
         self.vectors = tf.Variable(scorer.finish(tf.constant(vectors)), trainable=False, name="vectors")
         self.mask = None if mask is None else tf.Variable(mask, trainable=False, name="mask")
+        summary = scorer.summary(self._items())
+        self.summary = None if summary is None else tf.Variable(summary, trainable=False, name="summary")
         with tf.device("CPU"):
             self.ids = tf.Variable([str(name) for name in items.ids], trainable=False, name="ids")
 
     def search(self, queries: Encoded, asked: str, k: tf.Tensor | int) -> dict[str, tf.Tensor]:
         """The `k` best items for n queries of the side `asked`: `ids` and `scores` (n, k), best first."""
-        items: Encoded = {"embedding": self.vectors.value()}
-        if self.mask is not None:
-            items["mask"] = self.mask.value()
+        items = self._items()
+        if self.summary is not None:
+            items["summary"] = self.summary.value()
         turned = self.side == "image" and asked == "text"
-        scores, rows = tf.math.top_k(self._scorer.matrix(queries, items, turned=turned), k)
+        scores, rows = self._scorer.best(queries, items, k, turned=turned)
         with tf.device("CPU"):
             return {"ids": tf.gather(self.ids, rows), "scores": scores}
+
+    def _items(self) -> Encoded:
+        items: Encoded = {"embedding": self.vectors.value()}
+        return items if self.mask is None else {**items, "mask": self.mask.value()}

@@ -45,6 +45,7 @@ def export_saved_model(
     gallery_split: str = "",
     gallery_files: Mapping[str, str] | None = None,
     top_k: int = 10,
+    rerank: int = 0,
     credit: str = "",
     doubt: str = "",
 ) -> pathlib.Path:
@@ -66,6 +67,7 @@ def export_saved_model(
         gallery_files: the image file of each id of the images, for pages of what was found; written to
             `directory/gallery_files.json`. Ids may be missing.
         top_k: results of the searches that have no input `k`.
+        rerank: with "pairs", how many items of a larger gallery a search scores; 0: all.
         credit: attribution of the data, shown wherever its pictures are.
         doubt: what whoever searches with the model has to be told of it; "" for nothing.
 
@@ -79,9 +81,8 @@ def export_saved_model(
     if top_k < 1:
         raise UserError(f"A search returns at least one item, so top_k={top_k} is too small; use 1 or more.")
     galleries = galleries or {}
-    module = Signatures(
-        towers, inputs, similarity=similarity, score=score, heads=heads, galleries=galleries, top_k=top_k
-    )
+    options = {"similarity": similarity, "score": score, "heads": heads, "galleries": galleries, "rerank": rerank}
+    module = Signatures(towers, inputs, **options, top_k=top_k)
     target = pathlib.Path(directory) / "saved_model" / VERSION
     about = {
         **{key: value for given in module.inputs.values() for key, value in given.describe().items()},

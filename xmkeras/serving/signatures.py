@@ -39,6 +39,7 @@ class Signatures(tf.Module):
         heads: the layers that `score` uses beside the towers, by name.
         galleries: what to search in, by side.
         top_k: results of a search, at most as many as the gallery holds.
+        rerank: with "pairs", how many items of a larger gallery a search scores, see `xmkeras.serving.scoring.Pairs`.
 
     Raises:
         UserError: a gallery is empty, or its vectors have another size than the embeddings.
@@ -54,10 +55,11 @@ class Signatures(tf.Module):
         heads: Mapping[str, keras.layers.Layer] | None = None,
         galleries: Mapping[str, EmbeddingSet] | None = None,
         top_k: int = 10,
+        rerank: int = 0,
     ):
         super().__init__(name="signatures")
         self._towers, self._similarity, self._top_k = towers, similarity, top_k
-        self._scorer = served_score(similarity, score, len(towers.sides))
+        self._scorer = served_score(similarity, score, len(towers.sides), rerank)
         self.inputs = {side: inputs[side] for side in towers.sides}
         parts = {f"heads/{name}": head for name, head in (heads or {}).items()}
         self.weights = named_weights({**towers.named_parts, **parts})
