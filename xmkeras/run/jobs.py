@@ -300,11 +300,18 @@ def export(
             is full.
     """
     with run.workspace(gallery) as folder:
-        return _exported(config, run, gallery, folder, top_k=top_k, output=output, tokenizer=tokenizer)
+        return _exported(config, run, gallery, folder, top_k, rerank, output, tokenizer)
 
 
 def _exported(
-    config: Config, run: RunDirectory, gallery: str, workspace: pathlib.Path, *, top_k: int, output: str, tokenizer: str
+    config: Config,
+    run: RunDirectory,
+    gallery: str,
+    workspace: pathlib.Path,
+    top_k: int,
+    rerank: int,
+    output: str,
+    tokenizer: str,
 ) -> pathlib.Path:
     method, _, sides = load(config, run)
     state = _used_checkpoint(config, run).state

@@ -81,8 +81,16 @@ def export_saved_model(
     if top_k < 1:
         raise UserError(f"A search returns at least one item, so top_k={top_k} is too small; use 1 or more.")
     galleries = galleries or {}
-    options = {"similarity": similarity, "score": score, "heads": heads, "galleries": galleries, "rerank": rerank}
-    module = Signatures(towers, inputs, **options, top_k=top_k)
+    module = Signatures(
+        towers,
+        inputs,
+        similarity=similarity,
+        score=score,
+        heads=heads,
+        galleries=galleries,
+        top_k=top_k,
+        rerank=rerank,
+    )
     target = pathlib.Path(directory) / "saved_model" / VERSION
     about = {
         **{key: value for given in module.inputs.values() for key, value in given.describe().items()},

@@ -139,8 +139,8 @@ class Pairs(_Exact):
         _, places = tf.math.top_k(near, tf.maximum(self._rerank, k))
 
         def exact(row: tf.Tensor) -> tf.Tensor:
-            query = {name: value[row][None] for name, value in queries.items() if name in ("embedding", "mask")}
-            found = {name: tf.gather(items[name], places[row]) for name in ("embedding", "mask") if name in items}
+            query = {name: value[row][None] for name, value in queries.items()}
+            found = {name: tf.gather(value, places[row]) for name, value in items.items() if name != "summary"}
             scores = self._score(_outputs(found, query) if turned else _outputs(query, found))
             return tf.reshape(scores, [-1])
 
