@@ -69,3 +69,24 @@ def test_what_cannot_be_scored_is_an_error():
         served_score("pairs", None, 2)
     with pytest.raises(ValueError, match="none of cosine, euclidean, pairs"):
         served_score("manhattan", None, 2)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_a_large_gallery_the_nearest_by_their_sums_are_scored(turned):
+    parts, queries = sequences(0, [2, 1, 4, 3, 4], 4)
+    others, items = sequences(1, [1, 5, 3, 2, 1, 5, 2], 5)
+    scorer = Pairs(pair_score, within=False, rerank=4)
+    items["summary"] = scorer.summary(items)
+    scores, places = scorer.best(queries, items, 3, turned=turned)
+    for row, part in enumerate(parts):
+        near = [cosine(part.sum(axis=0), other.sum(axis=0)) for other in others]
+        candidates = np.argsort(near)[::-1][:4]
+        best = sorted(candidates, key=lambda item: best_product(part, others[item]), reverse=True)[:3]
+        assert places[row].numpy().tolist() == best
+        np.testing.assert_allclose(scores[row], [best_product(part, others[item]) for item in best], atol=1e-5)
+
+
+def test_where_all_are_scored_no_sums_are_kept():
+    _, items = sequences(1, [1, 5, 3], 5)
+    for rerank in (0, 3, 8):
+        assert Pairs(pair_score, within=False, rerank=rerank).summary(items) is None
