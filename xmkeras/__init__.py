@@ -19,6 +19,7 @@ import importlib
 import os
 import sys
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,13 +83,20 @@ def train(config: Config, run: Path = "") -> Result:
 
 
 def evaluate(
-    run: Path, split: str = "test", *, against: Path = "", baseline: str = "none", **flags: Any
+    run: Path,
+    split: str = "test",
+    *,
+    ensemble: Sequence[Path] = (),
+    against: Path = "",
+    baseline: str = "none",
+    **flags: Any,
 ) -> dict[str, float]:
     """Measures a trained run on one split, and writes its report.
 
     Args:
         run: the run directory.
         split: "train", "validation" or "test".
+        ensemble: other run directories, whose scores are averaged with this one's.
         against: another run directory to compare with, by a paired bootstrap.
         baseline: a closed form of the features that the run began with, measured beside it: "cca", of images alone
             "frozen", "pca" or "whitened"; "auto" for the strongest. Its figures are named "cca/rsum" and so on.
@@ -104,7 +112,11 @@ def evaluate(
     from xmkeras.run import jobs
 
     config, directory = _existing(run, flags)
-    return jobs.evaluate(config, directory, split, against=os.fspath(against), baseline=baseline)[0].results
+    others = [os.fspath(one) for one in ensemble]
+    measured, _ = jobs.evaluate(
+        config, directory, split, ensemble=others, against=os.fspath(against), baseline=baseline
+    )
+    return measured.results
 
 
 def export(run: Path, *, gallery: str = "none", top_k: int = 10, output: Path = "", **flags: Any) -> str:

@@ -22,6 +22,7 @@ class EvaluateOptions(Options):
         "pessimistic", "rank of an item among others of equal score", ("pessimistic", "optimistic", "index")
     )
     output: str = option("", "directory of the report; empty: the run directory")
+    ensemble: tuple[str, ...] = option((), "another run directory, whose scores are averaged with these; repeatable")
     against: str = option("", "another run directory that this run is compared with, by a paired bootstrap over images")
     baseline: str = option(
         "none",
@@ -44,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
         options.split,
         ties=options.ties,
         output=options.output,
+        ensemble=options.ensemble,
         against=options.against,
         baseline=options.baseline,
     )

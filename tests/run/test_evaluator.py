@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from tests.conformance.cases import SMALL, write_pairs
 from xmkeras import flags
 from xmkeras.config import Config
 from xmkeras.errors import UserError
+from xmkeras.retrieval.linear_maps import recalls, unit_rows
 from xmkeras.run.assembly import build_method, load_table
 from xmkeras.run.evaluator import Evaluator
 from xmkeras.run.sides import sides_of
@@ -23,12 +25,13 @@ def config(tmp_path: pathlib.Path) -> Config:
     return flags.parse([*SMALL, "--source=table", f"--table={table}"]).config
 
 
-def _evaluator(config: Config, tmp_path: pathlib.Path) -> Evaluator:
+def _evaluator(config: Config, tmp_path: pathlib.Path, seed: int = 0) -> Evaluator:
     table = load_table(config)
     rows = table.split("train")
     sides = sides_of(config, ("image", "text"), rows, {})
+    keras.utils.set_random_seed(seed)
     method = build_method(config, sides, rows.num_labels)
-    return Evaluator(config, table.split("test"), method, sides, tmp_path / "embeddings")
+    return Evaluator(config, table.split("test"), method, sides, tmp_path / f"embeddings{seed}")
 
 
 def test_embeds_each_image_once_and_each_caption(config: Config, tmp_path: pathlib.Path):
@@ -82,3 +85,26 @@ def test_a_split_that_cannot_be_cut_into_folds_can_still_be_embedded(config: Con
     assert len(evaluator.embed()["image"]) == 6
     with pytest.raises(UserError, match="6 images cannot be cut into 5 equal folds"):
         _ = evaluator.figures
+
+
+@pytest.mark.usefixtures("plain_tower")
+def test_an_ensemble_ranks_by_the_mean_of_the_scores(config: Config, tmp_path: pathlib.Path):
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, labels="image"))
+    three = [_evaluator(config, tmp_path, seed) for seed in range(3)]
+    cosines = []
+    for evaluator in three:
+        images, texts = evaluator.embed().values()
+        cosines.append(unit_rows(np.array(texts.vectors, "f8")) @ unit_rows(np.array(images.vectors, "f8")).T)
+    places = [images.ids.tolist().index(name) for name in texts.ids]
+    expected = recalls(np.mean(cosines, axis=0), np.array(places))
+    measured = three[0].measure(ensemble=three[1:])
+    assert {name: measured.results[name] for name in expected} == pytest.approx(expected)
+    assert measured.results["rsum"] != three[0].measure().results["rsum"]
+
+
+def test_models_of_an_ensemble_read_the_same_images(config: Config, tmp_path: pathlib.Path):
+    whole = _evaluator(config, tmp_path)
+    table = dataclasses.replace(config.data, table=str(write_pairs(tmp_path / "fewer", 5, splits=("train", "test"))))
+    fewer = _evaluator(dataclasses.replace(config, data=table), tmp_path, 1)
+    with pytest.raises(UserError, match="must read the same images"):
+        whole.measure(ensemble=[fewer])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,7 +24,7 @@ from xmkeras.retrieval import score_matrix
 from xmkeras.retrieval.embeddings import Block, EmbeddingSet, EmbeddingWriter
 from xmkeras.retrieval.measured import Measured, Split
 from xmkeras.retrieval.protocols import load_protocol
-from xmkeras.retrieval.scores import Score
+from xmkeras.retrieval.scores import Score, scorer_of
 from xmkeras.retrieval.tally import Ties
 from xmkeras.run.sides import Side, Thumbnail, protocol_of
 
@@ -57,7 +57,8 @@ class Evaluator:
         self.protocol = load_protocol(self.protocol_name)
         self.directory = directory
         self._method = method
-        self._pair_scores = pair_scores(method)
+        self._of_vectors: Score = "euclidean" if method.similarity == "euclidean" else None
+        self._scores = pair_scores(method) if method.similarity == "pairs" else vector_scores(self._of_vectors)
         self._encoders = {name: Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}
         show = sides["image"].thumbnail
         self.thumbnail: Thumbnail | None = None if show is None else show(table)
@@ -104,13 +105,24 @@ class Evaluator:
             sets["text"] = EmbeddingSet(np.array(self._captions(embedded)), texts.labels, texts.vectors)
         return sets
 
-    def measure(self, ties: Ties = "pessimistic") -> Measured:
-        """Embeds the split and measures it by the protocol."""
+    def measure(self, ties: Ties = "pessimistic", ensemble: Sequence[Evaluator] = ()) -> Measured:
+        """Embeds the split and measures it by the protocol.
+
+        With an `ensemble`, by the mean of this model's scores and those of the others on the same split.
+
+        Raises:
+            UserError: no image can be read, or the models of the ensemble read different ones.
+        """
         embedded = self._embedded()
         sets = {name: items for name, (items, _) in embedded.items()}
-        score: Score = "euclidean" if self._method.similarity == "euclidean" else None
-        if self._method.similarity == "pairs":
-            score, sets = self._scored(sets)
+        score = self._of_vectors
+        if ensemble or self._method.similarity == "pairs":
+            matrix = self._score_matrix(sets)
+            if ensemble:
+                matrices = [matrix, *(other._like(sets) for other in ensemble)]
+                matrix = score_matrix.mean(matrices, self.directory / "mean_scores.npy")
+            score = score_matrix.MatrixScore(matrix)
+            sets = {name: score_matrix.by_place(one) for name, one in sets.items()}
         captions = self._captions(embedded)
         return self.protocol.measure(
             Split(sets["image"], sets.get("text"), captions, self.table.label_kind, score=score, ties=ties)
@@ -123,12 +135,18 @@ class Evaluator:
         items, numbers = Items.texts(self.table), embedded["text"][1]
         return [self.table.captions[items.rows[number]][items.captions[number]] for number in numbers]
 
-    def _scored(self, sets: Mapping[str, EmbeddingSet]) -> tuple[Score, dict[str, EmbeddingSet]]:
-        """The method's own score of all pairs, in shards, and the items as places in that matrix."""
+    def _score_matrix(self, sets: Mapping[str, EmbeddingSet]) -> np.ndarray:
+        """The score of all pairs (n, m), in shards, on disk."""
         images, texts = sets["image"], sets.get("text", sets["image"])
         path, shard = self.directory / "scores.npy", self._method.shard
-        matrix = score_matrix.compute(path, images, texts, self._pair_scores, shard=shard)
-        return score_matrix.MatrixScore(matrix), {name: score_matrix.by_place(one) for name, one in sets.items()}
+        return score_matrix.compute(path, images, texts, self._scores, shard=shard)
+
+    def _like(self, sets: Mapping[str, EmbeddingSet]) -> np.ndarray:
+        """The scores of this model's embeddings of the items that another one has embedded as `sets`."""
+        own = self.embed()
+        if own.keys() != sets.keys() or any(own[name].ids.tolist() != sets[name].ids.tolist() for name in sets):
+            raise UserError("The models of an ensemble must read the same images and texts; see the warnings above.")
+        return self._score_matrix(own)
 
     def _embedded(self) -> dict[str, tuple[EmbeddingSet, np.ndarray]]:
         """The embeddings of each side, and the numbers of its items that they are of."""
@@ -207,6 +225,12 @@ class Encoding:
 def _kept(outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     vectors = {"vectors": tf.cast(outputs[""], tf.float32)}
     return vectors | {name: value for name, value in outputs.items() if name == "mask"}
+
+
+def vector_scores(score: Score) -> Any:
+    """The exact cosine, or minus the distance, of a block of images and a block of texts: (a, d), (b, d) -> (a, b)."""
+    scorer = scorer_of(score)
+    return lambda left, right: scorer.shown(scorer.exact(scorer.prepare(left), scorer.prepare(right)))
 
 
 def pair_scores(method: Method) -> Any:

@@ -188,6 +188,7 @@ def evaluate(
     *,
     ties: Ties = "pessimistic",
     output: str = "",
+    ensemble: Sequence[str] = (),
     against: str = "",
     baseline: str = "none",
 ) -> tuple[Measured, pathlib.Path | None]:
@@ -199,6 +200,7 @@ def evaluate(
         split: "train", "validation" or "test".
         ties: see `xmkeras.retrieval.ranking.ranks`.
         output: directory of the report; empty for the run's own.
+        ensemble: directories of runs whose scores are averaged with this one's.
         against: the directory of another run that this one is compared with on the same split.
         baseline: a closed form of the run's first features that is measured beside it: see `xmkeras.run.baselines`.
 
@@ -209,7 +211,7 @@ def evaluate(
         UserError: a run has no checkpoint, or the split's data are missing.
     """
     with run.workspace(split) as folder:
-        return _evaluated(config, run, split, folder, ties, output, against, baseline)
+        return _evaluated(config, run, split, folder, ties, output, ensemble, against, baseline)
 
 
 def _evaluated(
@@ -219,6 +221,7 @@ def _evaluated(
     workspace: pathlib.Path,
     ties: Ties,
     output: str,
+    ensemble: Sequence[str],
     against: str,
     baseline: str,
 ) -> tuple[Measured, pathlib.Path | None]:
@@ -237,7 +240,11 @@ def _evaluated(
                 "other data, and for a run that began with another's weights (--init_from)."
             )
         linear = Baseline.of(baseline, config, run, table)
-    measured = evaluator.measure(ties)
+    others = [
+        _evaluator_of(RunDirectory.existing(path), config, part, workspace.with_name(f"{workspace.name}-{number}"))
+        for number, path in enumerate(ensemble, 2)
+    ]
+    measured = evaluator.measure(ties, others)
     show = Show(
         thumbnail=evaluator.thumbnail,
         credit=part.credit,
@@ -250,9 +257,7 @@ def _evaluated(
     )
     sections = evaluator.protocol.sections(measured, show)
     if other is not None:
-        theirs = dataclasses.replace(other.config(), data=config.data)
-        compared = workspace.with_name(f"{workspace.name}-compared")
-        second = _evaluator(theirs, part, compared, load(theirs, other)).measure(ties)
+        second = _evaluator_of(other, config, part, workspace.with_name(f"{workspace.name}-compared")).measure(ties)
         difference = _compared(measured, second, ties)
         measured.results.update({"against/rsum": difference.mean, "against/p": difference.p})
         sections.append(paired.comparison_section(difference, str(run.path), str(other.path)))
@@ -263,9 +268,10 @@ def _evaluated(
         return measured, None
     about = {"split": split, "step": loaded.step, "ties": ties, "data": part.name, "run": str(run.path)}
     write_eval(folder / "eval.json", about | measured.results)
+    names = " + ".join([run.path.name, *(pathlib.Path(path).name for path in ensemble)])
     report = write_report(
         folder,
-        title=f"{run.path.name}: {split} split of {part.name}",
+        title=f"{names}: {split} split of {part.name}",
         notes=f"Weights of step {loaded.step:,}; `flags.cfg` of the run trains them again. "
         f"{verdict.of_measured(measured)}",
         results=measured.results,
@@ -377,6 +383,12 @@ def _evaluator(config: Config, part: RowTable, workspace: pathlib.Path, loaded: 
     evaluator = Evaluator(config, part, loaded.method, loaded.sides, workspace)
     _ = evaluator.figures  # says now what cannot be measured
     return evaluator
+
+
+def _evaluator_of(run: RunDirectory, config: Config, part: RowTable, workspace: pathlib.Path) -> Evaluator:
+    """Another run's model on the data of this one."""
+    config = dataclasses.replace(run.config(), data=config.data)
+    return _evaluator(config, part, workspace, load(config, run))
 
 
 def _untrained(
