@@ -10,6 +10,7 @@ import pytest
 from tests.conformance.cases import SMALL, SMALL_BERT, SMALL_IMAGES, write_pairs
 from tests.conftest import ROOT
 from tests.data.feature_pairs import write_wikipedia
+from tests.data.published_layouts import write_regions
 from tests.models.tiny_bert import write_hugging_face
 from xmkeras import flags, methods
 from xmkeras.method import Batch
@@ -43,6 +44,11 @@ def test_two_steps(flagfile: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: 
     if "wikipedia" in flagfile.stem:
         write_wikipedia(tmp_path)
         replaced = [f"--data_dir={tmp_path}", "--batch_size=10", f"--run={tmp_path / 'run'}"]
+    if config.data.source.endswith("_regions"):
+        folder = {"flickr30k_regions": "f30k_precomp", "coco_regions": "coco_precomp"}[config.data.source]
+        write_regions(tmp_path, folder)
+        replaced = [f"--data_dir={tmp_path}", "--batch_size=10", f"--run={tmp_path / 'run'}", "--min_count=1"]
+        replaced += ["--embedding_dim=16", "--word_dim=8"]
     take = TrainStep.__call__
 
     def take_and_interrupt(self: TrainStep, batch: Batch, step: int):
