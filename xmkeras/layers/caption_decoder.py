@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from xmkeras.layers.gru import PortableGRU
 from xmkeras.layers.noise import Dropout
+from xmkeras.layers.recurrent import PortableGRU
 
 Tensor = Any
 

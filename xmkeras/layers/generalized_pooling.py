@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from xmkeras.layers.gru import PortableGRU
+from xmkeras.layers.recurrent import PortableGRU
 
 Tensor = Any
 

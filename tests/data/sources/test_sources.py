@@ -27,23 +27,26 @@ def test_the_sources_are_the_files_of_the_folder():
     assert source_names() == [
         "cars196",
         "coco",
+        "coco_regions",
         "cub",
         "cuhk_pedes",
         "features",
         "flickr30k",
+        "flickr30k_regions",
         "flickr8k",
         "flowers",
         "nus_wide_10k",
         "online_products",
         "openmoji",
         "pascal_sentence",
+        "regions",
         "table",
         "wikipedia",
     ]
 
 
 def test_an_unknown_source_lists_the_choices():
-    with pytest.raises(UserError, match=r"Unknown source 'cars'; choose one of cars196, coco, cub, .*, wikipedia"):
+    with pytest.raises(UserError, match=r"Unknown source 'cars'; choose one of cars196, coco, coco_regions, cub, .*, wikipedia"):
         load_source("cars", SourceOptions())
 
 
