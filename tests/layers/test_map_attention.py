@@ -10,9 +10,7 @@ from tests.losses.checks import agree, array, vectors
 from tests.reference import attention as reference
 from xmkeras.layers import MapAttention
 
-MAP, U, W1, W2, SMALL_W, LARGE_W, EXPECTED = vectors(
-    "attention", "feature_map_HWC", "u", "W1", "W2", "w", "W_multi"
-)
+MAP, U, W1, W2, SMALL_W, LARGE_W, EXPECTED = vectors("attention", "feature_map_HWC", "u", "W1", "W2", "w", "W_multi")
 BY_NAME = {"W1": W1, "W2": W2, "w": SMALL_W[:, None], "W": LARGE_W}
 VARIANTS = [
     ("additive", {}),

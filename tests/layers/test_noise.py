@@ -51,9 +51,7 @@ def test_state_is_named_by_the_layer():
     assert [v.path for v in Dropout(0.1, name="features").variables] == ["features/seed_generator_state"]
 
 
-@pytest.mark.parametrize(
-    "layer", [Dropout(0.2, time_constant=True, seed=5), WordDropout(0.2, unknown=9, first_word=4)]
-)
+@pytest.mark.parametrize("layer", [Dropout(0.2, time_constant=True, seed=5), WordDropout(0.2, unknown=9, first_word=4)])
 def test_configuration_round_trip(layer):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert again.get_config() == layer.get_config()

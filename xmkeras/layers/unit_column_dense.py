@@ -30,9 +30,7 @@ class UnitColumnDense(keras.layers.Layer):
         self.scale = scale
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.kernel = self.add_weight(
-            shape=(input_shape[-1], self.units), initializer="glorot_uniform", name="kernel"
-        )
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), initializer="glorot_uniform", name="kernel")
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:

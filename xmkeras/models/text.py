@@ -9,13 +9,13 @@ import numpy as np
 
 from xmkeras.errors import UserError
 from xmkeras.layers import (
+    BidirectionalLSTM,
     Dropout,
     GeneralizedPooling,
     LastStatePooling,
     MaskedMaxPooling,
     MaskedMeanPooling,
     PaddingMask,
-    PortableLSTM,
     WordDropout,
 )
 from xmkeras.models.heads import joint_embedding
@@ -118,8 +118,7 @@ def sequence_embedding(
     _check_pooling(pooling, lstm_units)
     x = Dropout(dropout, seed=seed + 2, name="input_dropout")(x) if dropout else x
     if lstm_units:
-        lstm = PortableLSTM(lstm_units, return_sequences=True, name="lstm")
-        x = keras.layers.Bidirectional(lstm, name="bidirectional")(x, mask=mask)
+        x = BidirectionalLSTM(lstm_units, name="bidirectional")(x, mask=mask)
         x = Dropout(dropout, seed=seed + 3, name="output_dropout")(x) if dropout else x
     x = _pool(x, mask, pooling)
     momentum, epsilon = norm_momentum, norm_epsilon
