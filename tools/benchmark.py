@@ -1,6 +1,6 @@
-"""Times the losses and the ranking beside their peers, in one run, and prints ratios.
+"""Times losses, ranking, the Bi-LSTM and cross attention beside their peers, in one run, and prints ratios.
 
-    python -m tools.benchmark losses ranking --threads=1 --threads=all --output=docs/results/benchmark.md
+    python -m tools.benchmark losses ranking recurrent attention --output=docs/results/benchmark.md
 
 Each contender is a process of its own. They are asked in turns, A B A B, and a ratio is the median over the turns of
 the quotient within a turn, so that what else the machine does falls on both. Peers that are not installed
@@ -31,6 +31,7 @@ _PACKAGES = (
     "numpy", "tensorflow", "keras", "torch", "pytorch-metric-learning", "sentence-transformers", "faiss-cpu",
     "scikit-learn",
 )  # fmt: skip
+_LAYERS = "tools.benchmark_layers"
 _PEERS = ("sentence_transformers", "faiss", "scikit_learn")
 Runs = dict[str, list[Sample]]
 
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts.append(f"## Losses, {words}\n\n{_losses(options, count, clock)}")
         if "ranking" in options.what:
             parts.append(f"## Ranking, {words}\n\n{_ranking(options, count, clock)}")
+        if "recurrent" in options.what:
+            parts.append(f"## Bi-LSTM, {words}\n\n{_recurrent(options, count, clock)}")
+        if "attention" in options.what:
+            parts.append(f"## Cross attention, {words}\n\n{_attention(options, count, clock)}")
     text = "\n\n".join(parts) + "\n"
     print(text)
     if options.output:
@@ -56,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="+", choices=["losses", "ranking"])
+    parser.add_argument("what", nargs="+", choices=["losses", "ranking", "recurrent", "attention"])
     parser.add_argument("--threads", action="append", type=_threads, help="a number or all; may be repeated")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -70,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--peer", action="append", choices=_PEERS, help="of the ranking; may be repeated: all")
     parser.add_argument("--noise", type=float, default=8.0, help="of a relevant item, in lengths of its query")
+    parser.add_argument(
+        "--sequences", action="append", type=int, help="a batch of the Bi-LSTM; may be repeated: 16, 128"
+    )
+    parser.add_argument("--steps", type=int, default=24, help="tokens of the longest caption")
+    parser.add_argument("--units", type=int, default=512, help="of the Bi-LSTM, and the size of its inputs")
+    parser.add_argument("--pairs", type=int, default=64, help="images and captions of a batch of cross attention")
+    parser.add_argument("--regions", type=int, default=36)
     return parser
 
 
@@ -95,8 +107,7 @@ def _losses(options: argparse.Namespace, threads: int | None, clock: str) -> str
             runs, absent = interleave(targets, threads, options.repetitions)
             notes += absent
             rows += loss_rows(name, batch, runs, clock)
-    left_out = "".join(f"- left out: {note}\n" for note in dict.fromkeys(notes))
-    return f"{markdown(pd.DataFrame(rows))}\n\n{left_out}".strip()
+    return f"{markdown(pd.DataFrame(rows))}\n\n{_without(notes)}".strip()
 
 
 def _ranking(options: argparse.Namespace, threads: int | None, clock: str) -> str:
@@ -114,8 +125,56 @@ def _ranking(options: argparse.Namespace, threads: int | None, clock: str) -> st
     targets["xmkeras, at chance"] = ("tools.benchmark_ranking:xmkeras", shared | {"noise": 1e6})
     runs, notes = interleave(targets, threads, options.repetitions)
     scales = {name: benchmark_ranking.scale(name, options.queries) for name in runs}
-    left_out = "".join(f"- left out: {note}\n" for note in notes)
-    return f"{markdown(pd.DataFrame(ranking_rows(runs, scales, clock)))}\n\n{left_out}".strip()
+    return f"{markdown(pd.DataFrame(ranking_rows(runs, scales, clock)))}\n\n{_without(notes)}".strip()
+
+
+def _recurrent(options: argparse.Namespace, threads: int | None, clock: str) -> str:
+    cases = {}
+    for batch in options.sequences or [16, 128]:
+        sizes = {
+            "batch": batch,
+            "steps": options.steps,
+            "dim": options.units,
+            "units": options.units,
+            "seed": options.seed,
+        }
+        peers = {"ours": "lstm", "Keras": "keras_lstm", "PyTorch, packed": "torch_lstm"}
+        cases[f"training step, B {batch}"] = {name: (f"{_LAYERS}:{target}", sizes) for name, target in peers.items()}
+    return _beside(cases, threads, options.repetitions, clock)
+
+
+def _attention(options: argparse.Namespace, threads: int | None, clock: str) -> str:
+    cases = {}
+    for train in (False, True):
+        for direction in ("t2i", "i2t"):
+            sizes = {"direction": direction, "batch": options.pairs, "regions": options.regions, "steps": options.steps}
+            sizes |= {"dim": options.dim, "train": train, "seed": options.seed}
+            peers = {"ours": "attention", "loop in PyTorch": "torch_loop"}
+            if not train:
+                peers["loop in NumPy"] = "numpy_loop"
+            name = f"{direction}, {'hinge, forward and backward' if train else 'scores'}"
+            cases[name] = {peer: (f"{_LAYERS}:{target}", sizes) for peer, target in peers.items()}
+    return _beside(cases, threads, options.repetitions, clock)
+
+
+def _beside(
+    cases: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]], threads: int | None, turns: int, clock: str
+) -> str:
+    """A row for each case and contender; the first of a case is ours, and the others have their ratio to it."""
+    rows, left_out = [], []
+    for case, targets in cases.items():
+        runs, absent = interleave(targets, threads, turns)
+        left_out += absent
+        ours = next(iter(runs.values()))
+        for name, samples in runs.items():
+            row = {"case": case, "contender": name, "ms": _milliseconds(samples, clock), "MiB": _added(samples)}
+            row |= {"value": f"{samples[-1].figures['value']:.5g}"}
+            rows.append(row | {"times ours": _spread(quotients(samples, ours, clock))})
+    return f"{markdown(pd.DataFrame(rows))}\n\n{_without(left_out)}".strip()
+
+
+def _without(notes: Sequence[str]) -> str:
+    return "".join(f"- left out: {note}\n" for note in dict.fromkeys(notes))
 
 
 def interleave(
@@ -213,13 +272,24 @@ def _preface(options: argparse.Namespace) -> str:
             " A ratio is the median of the quotients within a turn, with the least and the greatest in brackets.\n",
             f"- {_processor()}, {os.cpu_count()} cores, load when it began {load}; {platform.platform()}",
             f"- Python {platform.python_version()}, {', '.join(versions)}",
-            f"- losses: forward and backward of standard normal vectors, d = {options.loss_dim}, four of a class; ours"
-            " in tf.function, twins eager; MiB is what a call adds to its process at its peak",
-            f"- ranking: {options.queries:,} queries, {options.gallery:,} items, d = {options.dim}, relevant items with"
-            f" a noise of {options.noise:g} query lengths; GiB is the peak of the whole process. sentence-transformers"
-            " and faiss find the first 10; scikit-learn computes mAP, of a part of the queries",
+            *[line for what, line in _notes(options).items() if what in options.what],
         ]
     )
+
+
+def _notes(options: argparse.Namespace) -> dict[str, str]:
+    return {
+        "losses": f"- losses: forward and backward of standard normal vectors, d = {options.loss_dim}, four of a class;"
+        " ours in tf.function, twins eager; MiB is what a call adds to its process at its peak",
+        "ranking": f"- ranking: {options.queries:,} queries, {options.gallery:,} items, d = {options.dim}, relevant"
+        f" items with a noise of {options.noise:g} query lengths; GiB is the peak of the whole process. sentence-transformers"
+        " and faiss find the first 10; scikit-learn computes mAP, of a part of the queries",
+        "recurrent": f"- recurrent: forward and backward of a Bi-LSTM of {options.units} units a direction on inputs of"
+        f" {options.units}, captions of a third of {options.steps} tokens or more",
+        "attention": f"- attention: SCAN's scores of {options.pairs} images of {options.regions} regions with as many"
+        f" captions of a third of {options.steps} tokens or more, d = {options.dim}, and its hinge on hardest"
+        " negatives; the loops are written as the releases', a caption at a time",
+    }
 
 
 def _processor() -> str:

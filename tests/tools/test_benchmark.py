@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tools import benchmark, benchmark_losses, benchmark_ranking
+from tools import benchmark, benchmark_layers, benchmark_losses, benchmark_ranking
 from tools.benchmark_worker import Absent, Sample, Worker
 from xmkeras.errors import UserError
 
@@ -95,6 +95,26 @@ def test_each_loss_runs_and_has_finite_gradients(case):
     figures = benchmark_losses.ours(case.name, 8, 6, 0, False)()
     assert np.isfinite(figures["value"])
     assert figures["finite"] == 1
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_loops_over_captions_score_as_the_batched_form(direction: str, train: bool):
+    sizes = {"direction": direction, "batch": 18, "regions": 4, "steps": 6, "dim": 8, "train": train, "seed": 0}
+    ours = benchmark_layers.attention(**sizes)()["value"]
+    if not train:
+        assert benchmark_layers.numpy_loop(**sizes)()["value"] == pytest.approx(ours, rel=1e-4)
+    if importlib.util.find_spec("torch"):
+        assert benchmark_layers.torch_loop(**sizes)()["value"] == pytest.approx(ours, rel=1e-4)
+
+
+def test_the_lstm_beside_that_of_keras_at_a_tiny_size(capsys):
+    assert (
+        benchmark.main(["recurrent", "--threads=1", "--repetitions=1", "--sequences=3", "--steps=4", "--units=5"]) == 0
+    )
+    rows = [[c.strip() for c in line.split("|")] for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]
+    assert {("training step, B 3", "ours"), ("training step, B 3", "Keras")} <= {(row[1], row[2]) for row in rows}
+    assert [row[6] for row in rows if row[2] == "ours"] == ["1.00 (1.00-1.00)"]
 
 
 def test_ratios_of_a_whole_run(tmp_path: pathlib.Path):
