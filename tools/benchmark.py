@@ -282,8 +282,8 @@ def _notes(options: argparse.Namespace) -> dict[str, str]:
         "losses": f"- losses: forward and backward of standard normal vectors, d = {options.loss_dim}, four of a class;"
         " ours in tf.function, twins eager; MiB is what a call adds to its process at its peak",
         "ranking": f"- ranking: {options.queries:,} queries, {options.gallery:,} items, d = {options.dim}, relevant"
-        f" items with a noise of {options.noise:g} query lengths; GiB is the peak of the whole process. sentence-transformers"
-        " and faiss find the first 10; scikit-learn computes mAP, of a part of the queries",
+        f" items with a noise of {options.noise:g} query lengths; GiB is the peak of the whole process."
+        " sentence-transformers and faiss find the first 10; scikit-learn computes mAP, of a part of the queries",
         "recurrent": f"- recurrent: forward and backward of a Bi-LSTM of {options.units} units a direction on inputs of"
         f" {options.units}, captions of a third of {options.steps} tokens or more",
         "attention": f"- attention: SCAN's scores of {options.pairs} images of {options.regions} regions with as many"
