@@ -167,6 +167,10 @@ class Method(abc.ABC):
         # Not 0, where the square root has no gradient.
         return -ops.sqrt(ops.maximum(squares[0][:, None] + squares[1] - 2.0 * products, 1e-12))
 
+    def attention(self, outputs: Outputs) -> Tensor | None:
+        """The shares (n, words, regions) of the regions of image i that each word of text i looks at; None without."""
+        return None
+
     @property
     def score_heads(self) -> dict[str, keras.layers.Layer]:
         """The heads that `score` uses, which are exported with the towers: all, unless a method says otherwise."""

@@ -116,6 +116,17 @@ def test_long_texts_are_cut():
     assert tokenizer(["a red dress in red", "red"]).numpy().tolist() == [[2, 3, 4, 5], [2, 4, 0, 0]]
 
 
+@pytest.mark.parametrize("tokens", ["library", "release"])
+def test_the_words_of_a_text_stand_where_its_ids_do(tokens):
+    tokenizer = Tokenizer(Vocabulary.build(["a dog runs"], 1, tokens=tokens), max_tokens=6, tokens=tokens)
+    for text, words in (("A dog", ["a", "dog"]), ("a dog runs on and on", ["a", "dog", "runs", "on", "and"])):
+        standing = tokenizer.words_of(text)
+        (ids,) = tokenizer([text]).numpy()
+        assert len(standing) == np.count_nonzero(ids)
+        last = len(standing) - (tokens == "release")
+        assert standing == ["", *words[: last - 1], *[""] * (len(standing) - last)]
+
+
 def test_a_batch_of_no_texts_and_a_vocabulary_of_no_words():
     assert Tokenizer(WORDS)(tf.constant([], tf.string)).shape == (0, 8)
     assert Tokenizer([])(["a b"]).numpy().tolist() == [[2, 1, 1, 0, 0, 0, 0, 0]]

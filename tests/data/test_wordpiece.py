@@ -76,6 +76,13 @@ def test_long_texts_keep_their_end_token():
     np.testing.assert_array_equal(ids, [[2, 8, 8, 3]])
 
 
+def test_the_pieces_of_a_text_stand_where_its_ids_do():
+    tokenizer = WordPieceTokenizer(PIECES, max_tokens=5)
+    for text, pieces in (("play", ["play"]), ("unaffable wood", ["un", "##aff", "##able"])):
+        assert [PIECES[number] for number in tokenizer([text]).numpy()[0] if number] == ["[CLS]", *pieces, "[SEP]"]
+        assert tokenizer.words_of(text) == ["", *pieces, ""]
+
+
 def test_there_is_always_room_for_a_token_between_the_special_ones():
     assert WordPieceTokenizer(PIECES, pad_to_multiple=1)([""]).shape == (1, 3)
     assert WordPieceTokenizer(PIECES)(tf.zeros([0], tf.string)).shape[0] == 0

@@ -87,6 +87,28 @@ def test_a_split_that_cannot_be_cut_into_folds_can_still_be_embedded(config: Con
         _ = evaluator.figures
 
 
+def test_words_look_where_the_attention_of_their_caption_and_image_is(config: Config, tmp_path: pathlib.Path):
+    regions = ["--method=scan", "--region_grid=2", "--image_width=0.25", "--image_size=32"]
+    (tmp_path / "test_0.png").write_bytes(b"no image at all")
+    (other := _evaluator(config, tmp_path)).embed()
+    assert other.looks(0, other.table.image_ids[1]) == []  # its words are not matched with regions
+    plain = [flag for flag in SMALL if not flag.startswith(("--method", "--cmpm"))]
+    config = flags.parse([*plain, *regions, "--source=table", f"--table={config.data.table}"]).config
+    evaluator = _evaluator(config, tmp_path, seed=1)
+    measured = evaluator.measure()
+    method, image = evaluator._method, measured.images.ids[3]
+    for text in (0, 7):
+        looks = evaluator.looks(text, image)
+        words = [word for word, _ in looks if word]
+        assert words == measured.captions[text].lower().split()
+        sets = evaluator.embed()
+        outputs = dict(zip(("image", "image/mask"), sets["image"].vectors.padded(np.array([3])), strict=True))
+        outputs |= dict(zip(("text", "text/mask"), sets["text"].vectors.padded(np.array([text])), strict=True))
+        (shares,) = method.attention({name: keras.ops.convert_to_tensor(value) for name, value in outputs.items()})
+        assert [shape.shape for _, shape in looks] == [(2, 2)] * len(looks)
+        np.testing.assert_allclose([look.ravel() for _, look in looks], shares, atol=1e-5)
+
+
 @pytest.mark.usefixtures("plain_tower")
 def test_an_ensemble_ranks_by_the_mean_of_the_scores(config: Config, tmp_path: pathlib.Path):
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, labels="image"))

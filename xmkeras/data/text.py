@@ -206,6 +206,12 @@ class Tokenizer(keras.layers.Layer):
         """The words of each text: strings (batch,) -> ragged strings (batch, words)."""
         return self.rule.split(tf.convert_to_tensor(texts, tf.string))
 
+    def words_of(self, text: str) -> list[str]:
+        """What stands at each position of a text's ids, "" where that is no word."""
+        end = [] if self.rule.end is None else [""]
+        words = self.tokenize([text])[0].numpy()[: self.max_tokens - 1 - len(end)]
+        return ["", *(word.decode("utf-8", "replace") for word in words), *end]
+
     def call(self, texts: Any) -> tf.Tensor:
         end = [] if self.rule.end is None else [self.rule.end]
         words = self.tokenize(texts)[:, : self.max_tokens - 1 - len(end)]

@@ -93,6 +93,11 @@ class WordPieceTokenizer(keras.layers.Layer):
         ids = self._piece_ids(tf.convert_to_tensor(texts, tf.string))
         return ids.with_flat_values(tf.gather(tf.constant(self.vocabulary), ids.flat_values))
 
+    def words_of(self, text: str) -> list[str]:
+        """What stands at each position of a text's ids, "" at [CLS] and [SEP]."""
+        pieces = self.tokenize([text])[0].numpy()[: self.max_tokens - 2]
+        return ["", *(piece.decode("utf-8", "replace") for piece in pieces), ""]
+
     def call(self, texts: Any) -> tf.Tensor:
         return self.frame(self._piece_ids(tf.convert_to_tensor(texts, tf.string)))
 

@@ -11,6 +11,9 @@ from xmkeras.retrieval.scores import Score
 from xmkeras.retrieval.tally import Ties
 
 Thumbnail = Callable[[str], np.ndarray]
+# A word and its shares of an image, (h, w); and from the place of a text and the id of an image to those of its words.
+Look = tuple[str, np.ndarray]
+Looks = Callable[[int, str], Sequence[Look]]
 Attended = Callable[[str], Mapping[str, np.ndarray]]
 
 FOLDS = 5  # of COCO's test images, a thousand each
@@ -80,6 +83,8 @@ class Show:
     private_dims: how many of the last dimensions of an embedding tell nothing but its modality.
     attended: image id -> where in it a model's attention looks, (h, w) weights by the name of each map; {} where it has
     none; called as `thumbnail` is.
+    looks: place of a text, image id -> where in the image each of its words looks; [] where words are not matched with
+    regions; called as `thumbnail` is.
     untrained: embeds the same split with the run's first weights, images and texts, for a comparison.
     """
 
@@ -92,4 +97,5 @@ class Show:
     k: int = 5
     private_dims: int = 0
     attended: Attended | None = None
+    looks: Looks | None = None
     untrained: Callable[[], tuple[EmbeddingSet, EmbeddingSet]] | None = None

@@ -15,8 +15,15 @@ from xmkeras.retrieval.plots import INK, LINE, MUTED, PAPER, RIGHT, WRONG, figur
 from xmkeras.retrieval.scores import Score, turned
 
 
-class _Sheet:
+class Sheet:
     """A figure measured in inches from its upper left corner."""
+
+    @classmethod
+    def of_rows(cls, width: float, sections: Mapping[str, Sequence[Answered]], row: float, credit: str) -> "Sheet":
+        """As high as the rows of all sections, their headings and a line of credit need."""
+        rows = sum(map(len, sections.values()))
+        headings = sum(bool(title) for title in sections)
+        return cls(width, max(1.0, 2 * MARGIN + rows * row + headings * _HEAD + (0.2 if credit else 0)))
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
@@ -63,8 +70,39 @@ class _Sheet:
             )
         )
 
+    def rows(self, sections: Mapping[str, Sequence[Answered]], row: float) -> Iterator[tuple[float, Answered]]:
+        """Draws the headings and gives each query with the top of its row."""
+        y = MARGIN
+        for title, rows in sections.items():
+            if title:
+                self.text(MARGIN, y, title, fontsize=12, fontweight="bold")
+                self.rule(y + 0.27, MARGIN)
+                y += _HEAD
+            for found in rows:
+                yield y, found
+                y += row
 
-_MARGIN, _QUERY, _CELL, _GAP, _HEAD, _LINE = 0.25, 2.6, 1.25, 0.16, 0.42, 0.235
+    def asking_image(self, y: float, found: Answered, pixels: np.ndarray) -> None:
+        """The image that asks at the left margin, and the rank of its answer."""
+        self.picture(MARGIN, y, CELL, pixels, LINE, 1)
+        self.note(MARGIN, y, f"rank {found.rank + 1:,}", RIGHT if found.rank == 0 else MUTED)
+
+    def note(self, x: float, y: float, words: str, colour: str) -> None:
+        """Words under a picture whose corner is there."""
+        self.text(x + CELL / 2, y + CELL + 0.07, words, color=colour, fontsize=8.5, ha="center")
+
+    def credit(self, credit: str) -> None:
+        """The attribution at the foot, if any."""
+        if credit:
+            self.text(MARGIN, self.height - 0.28, credit, color=MUTED, fontsize=7.5)
+
+
+def tidy(words: str) -> str:
+    """Without the space that tokenised captions have before their punctuation."""
+    return re.sub(r"\s+([.,;:!?])", r"\1", words)
+
+
+MARGIN, _QUERY, CELL, GAP, _HEAD, _LINE = 0.25, 2.6, 1.25, 0.16, 0.42, 0.235
 
 
 def text_query_figure(
@@ -77,8 +115,8 @@ def text_query_figure(
 ) -> Figure:
     """Rows of a caption and the images it found; a right image further down stands at the end of its row."""
 
-    def query(sheet: _Sheet, y: float, found: Answered) -> None:
-        _caption(sheet, _MARGIN, y, captions[found.query], found.rank)
+    def query(sheet: Sheet, y: float, found: Answered) -> None:
+        _caption(sheet, MARGIN, y, captions[found.query], found.rank)
 
     return _rows_of_images(sections, query, _QUERY, image_ids, thumbnail, credit)
 
@@ -88,10 +126,10 @@ def neighbour_figure(
 ) -> Figure:
     """Rows of an image and the other images it found; a right one further down stands at the end of its row."""
 
-    def query(sheet: _Sheet, y: float, found: Answered) -> None:
-        _asking_image(sheet, y, found, thumbnail(image_ids[found.query]))
+    def query(sheet: Sheet, y: float, found: Answered) -> None:
+        sheet.asking_image(y, found, thumbnail(image_ids[found.query]))
 
-    return _rows_of_images(sections, query, _CELL + 0.35, image_ids, thumbnail, credit)
+    return _rows_of_images(sections, query, CELL + 0.35, image_ids, thumbnail, credit)
 
 
 def attention_figure(
@@ -111,16 +149,16 @@ def attention_figure(
     most = max(map(len, maps.values()), default=0)
     if not most:
         return None
-    row, step = _CELL + 0.45, _CELL + _GAP
-    sheet = _Sheet(max(2 * _MARGIN + step * (1 + most), 5.0), _height(sections, row, credit))
-    for y, found in _layout(sheet, sections, row):
+    row, step = CELL + 0.45, CELL + GAP
+    sheet = Sheet.of_rows(max(2 * MARGIN + step * (1 + most), 5.0), sections, row, credit)
+    for y, found in sheet.rows(sections, row):
         pixels = thumbnail(image_ids[found.query])
-        _asking_image(sheet, y, found, pixels)
+        sheet.asking_image(y, found, pixels)
         for place, (name, weights) in enumerate(maps[found.query].items(), 1):
-            x = _MARGIN + place * step
-            sheet.picture(x, y, _CELL, pixels, LINE, 1, heat=weights)
-            _note(sheet, x, y, f"{name}  ·  {weights.max() / max(weights.mean(), 1e-30):.1f}x", MUTED)
-    _credit(sheet, credit)
+            x = MARGIN + place * step
+            sheet.picture(x, y, CELL, pixels, LINE, 1, heat=weights)
+            sheet.note(x, y, f"{name}  ·  {weights.max() / max(weights.mean(), 1e-30):.1f}x", MUTED)
+    sheet.credit(credit)
     return sheet.figure
 
 
@@ -134,16 +172,16 @@ def image_query_figure(
 ) -> Figure:
     """Rows of an image and the captions it found; a right caption further down stands below the others."""
     k = max((len(found.answers) for rows in sections.values() for found in rows), default=1)
-    row = max(_CELL + 0.45, (k + 1) * _LINE + 0.3)
-    sheet = _Sheet(10, _height(sections, row, credit))
-    x = _MARGIN + _CELL + 0.35
-    for y, found in _layout(sheet, sections, row):
-        _asking_image(sheet, y, found, thumbnail(image_ids[found.query]))
+    row = max(CELL + 0.45, (k + 1) * _LINE + 0.3)
+    sheet = Sheet.of_rows(10, sections, row, credit)
+    x = MARGIN + CELL + 0.35
+    for y, found in sheet.rows(sections, row):
+        sheet.asking_image(y, found, thumbnail(image_ids[found.query]))
         for place, (index, score, right) in enumerate(zip(found.answers, found.scores, found.right, strict=True)):
             _line(sheet, x, y + place * _LINE, captions[index], f"{score:.2f}", bool(right))
         if not found.right.any():
             _line(sheet, x, y + k * _LINE + 0.08, captions[found.wanted], f"{found.rank + 1:,}.", True)
-    _credit(sheet, credit)
+    sheet.credit(credit)
     return sheet.figure
 
 
@@ -175,7 +213,7 @@ def query_gallery_figure(
 
 def _rows_of_images(
     sections: Mapping[str, Sequence[Answered]],
-    query: Callable[[_Sheet, float, Answered], None],
+    query: Callable[[Sheet, float, Answered], None],
     width: float,
     image_ids: np.ndarray,
     thumbnail: Thumbnail,
@@ -185,50 +223,26 @@ def _rows_of_images(
     everything = [found for rows in sections.values() for found in rows]
     k = max((len(found.answers) for found in everything), default=1)
     missed = any(not found.right.any() for found in everything)
-    row, step = _CELL + 0.45, _CELL + _GAP
-    sheet = _Sheet(2 * _MARGIN + width + (k + missed) * step, _height(sections, row, credit))
-    x = _MARGIN + width
-    for y, found in _layout(sheet, sections, row):
+    row, step = CELL + 0.45, CELL + GAP
+    sheet = Sheet.of_rows(2 * MARGIN + width + (k + missed) * step, sections, row, credit)
+    x = MARGIN + width
+    for y, found in sheet.rows(sections, row):
         query(sheet, y, found)
         for place, (index, score, right) in enumerate(zip(found.answers, found.scores, found.right, strict=True)):
             colour, mark = (RIGHT, "✓") if right else (WRONG, "✗")
             pixels = thumbnail(image_ids[index])
-            sheet.picture(x + place * step, y, _CELL, pixels, colour, 3.5 if right else 1.8)
-            _note(sheet, x + place * step, y, f"{mark} {place + 1}  ·  {score:.2f}", colour)
+            sheet.picture(x + place * step, y, CELL, pixels, colour, 3.5 if right else 1.8)
+            sheet.note(x + place * step, y, f"{mark} {place + 1}  ·  {score:.2f}", colour)
         if not found.right.any():
-            sheet.picture(x + k * step, y, _CELL, thumbnail(image_ids[found.wanted]), LINE, 1)
-            _note(sheet, x + k * step, y, f"✓ rank {found.rank + 1:,}", RIGHT)
-    _credit(sheet, credit)
+            sheet.picture(x + k * step, y, CELL, thumbnail(image_ids[found.wanted]), LINE, 1)
+            sheet.note(x + k * step, y, f"✓ rank {found.rank + 1:,}", RIGHT)
+    sheet.credit(credit)
     return sheet.figure
 
 
-def _asking_image(sheet: _Sheet, y: float, found: Answered, pixels: np.ndarray) -> None:
-    sheet.picture(_MARGIN, y, _CELL, pixels, LINE, 1)
-    _note(sheet, _MARGIN, y, f"rank {found.rank + 1:,}", RIGHT if found.rank == 0 else MUTED)
-
-
-def _height(sections: Mapping[str, Sequence[Answered]], row: float, credit: str) -> float:
-    rows = sum(map(len, sections.values()))
-    headings = sum(bool(title) for title in sections)
-    return max(1.0, 2 * _MARGIN + rows * row + headings * _HEAD + (0.2 if credit else 0))
-
-
-def _layout(sheet: _Sheet, sections: Mapping[str, Sequence[Answered]], row: float) -> Iterator[tuple[float, Answered]]:
-    """Draws the headings and gives each query with the top of its row."""
-    y = _MARGIN
-    for title, rows in sections.items():
-        if title:
-            sheet.text(_MARGIN, y, title, fontsize=12, fontweight="bold")
-            sheet.rule(y + 0.27, _MARGIN)
-            y += _HEAD
-        for found in rows:
-            yield y, found
-            y += row
-
-
-def _caption(sheet: _Sheet, x: float, y: float, words: str, rank: int) -> None:
+def _caption(sheet: Sheet, x: float, y: float, words: str, rank: int) -> None:
     width = 28
-    lines = textwrap.wrap(_tidy(words), width) or [""]
+    lines = textwrap.wrap(tidy(words), width) or [""]
     if len(lines) > 5:
         lines = [*lines[:4], lines[4][: width - 2] + " …"]
     sheet.text(x, y, "\n".join(lines), fontsize=10.5, linespacing=1.35)
@@ -236,26 +250,12 @@ def _caption(sheet: _Sheet, x: float, y: float, words: str, rank: int) -> None:
     sheet.text(x, y + 0.2 * len(lines) + 0.08, _rank(rank), color=colour, fontsize=8.5)
 
 
-def _tidy(words: str) -> str:
-    """Without the space that tokenised captions have before their punctuation."""
-    return re.sub(r"\s+([.,;:!?])", r"\1", words)
-
-
 def _rank(rank: int) -> str:
     return "right answer first" if rank == 0 else f"right answer at rank {rank + 1:,}"
 
 
-def _note(sheet: _Sheet, x: float, y: float, words: str, colour: str) -> None:
-    sheet.text(x + _CELL / 2, y + _CELL + 0.07, words, color=colour, fontsize=8.5, ha="center")
-
-
-def _line(sheet: _Sheet, x: float, y: float, words: str, note: str, right: bool) -> None:
+def _line(sheet: Sheet, x: float, y: float, words: str, note: str, right: bool) -> None:
     colour = RIGHT if right else WRONG
     sheet.text(x, y, "✓" if right else "✗", color=colour, fontsize=11, fontweight="bold")
     sheet.text(x + 0.6, y, note, color=MUTED, fontsize=9, ha="right")
-    sheet.text(x + 0.75, y, textwrap.shorten(_tidy(words), 92, placeholder=" …"), fontsize=10)
-
-
-def _credit(sheet: _Sheet, credit: str) -> None:
-    if credit:
-        sheet.text(_MARGIN, sheet.height - 0.28, credit, color=MUTED, fontsize=7.5)
+    sheet.text(x + 0.75, y, textwrap.shorten(tidy(words), 92, placeholder=" …"), fontsize=10)

@@ -17,15 +17,16 @@ from xmkeras.data.passes import one_pass
 from xmkeras.data.readers import Items, Reader
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
-from xmkeras.method import Method
+from xmkeras.method import Batch, Method
 from xmkeras.models.encoder import Encoder, Towers
 from xmkeras.models.maps import attended
 from xmkeras.retrieval import score_matrix
 from xmkeras.retrieval.embeddings import Block, EmbeddingSet, EmbeddingWriter
-from xmkeras.retrieval.measured import Measured, Split
+from xmkeras.retrieval.measured import Look, Measured, Split
 from xmkeras.retrieval.protocols import load_protocol
 from xmkeras.retrieval.scores import Score, scorer_of
 from xmkeras.retrieval.tally import Ties
+from xmkeras.retrieval.word_pictures import over_image
 from xmkeras.run.sides import Side, Thumbnail, protocol_of
 
 # Of a batch: numbers in its inputs, sequences, items.
@@ -60,6 +61,8 @@ class Evaluator:
         self._of_vectors: Score = "euclidean" if method.similarity == "euclidean" else None
         self._scores = pair_scores(method) if method.similarity == "pairs" else vector_scores(self._of_vectors)
         self._encoders = {name: Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}
+        self._words = sides["text"].words if "text" in sides else None
+        self._texts = np.empty(0, np.int64)
         show = sides["image"].thumbnail
         self.thumbnail: Thumbnail | None = None if show is None else show(table)
 
@@ -70,11 +73,38 @@ class Evaluator:
 
     def attended(self, image_id: str) -> dict[str, np.ndarray]:
         """Where in an image of the split the attention to maps looks, (H, W) a map; {} without such attention."""
-        encoder = self._method.retrieval_towers.sides["image"]
-        row = self.table.image_ids.index(image_id)
-        (batch,) = one_pass(self.readers["image"], _one(Items.of("image", self.table), row), batch_size=1)
-        batch.pop("item")
+        encoder, items = self._method.retrieval_towers.sides["image"], Items.images(self.table)
+        batch = self._batch("image", items, int(items.at(self.table.image_ids.index(image_id))))
         return {name: keras.ops.convert_to_numpy(weights)[0] for name, weights in attended(encoder, batch).items()}
+
+    def looks(self, text: int, image_id: str) -> list[Look]:
+        """Where in an image each word of a text looks; [] without words that look at regions.
+
+        Args:
+            text: its place among those that were embedded last.
+            image_id: of an image of the split.
+        """
+        words, row = self._words, self.table.image_ids.index(image_id)
+        if words is None:
+            return []
+        images, texts, number = Items.images(self.table), Items.texts(self.table), int(self._texts[text])
+        caption = self.table.captions[texts.rows[number]][texts.captions[number]]
+        towers, image = self._method.retrieval_towers, int(images.at(row))
+        outputs = towers.encode("image", self._batch("image", images, image))
+        outputs |= towers.encode("text", self._batch("text", texts, number))
+        shares = self._method.attention(outputs)
+        if shares is None:
+            return []
+        boxes = None if self.table.boxes is None else self.table.boxes.of(int(self.table.image_index[row]))
+        each = keras.ops.convert_to_numpy(shares)[0]
+        return [(word, over_image(one, boxes)) for word, one in zip(words(caption), each, strict=False)]
+
+    def _batch(self, side: str, items: Items, number: int) -> Batch:
+        """One item of a side, as a batch for its encoder."""
+        one = dataclasses.replace(items, rows=items.rows[[number]], captions=items.captions[[number]])
+        (batch,) = one_pass(self.readers[side], one, batch_size=1)
+        batch.pop("item")
+        return batch
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -171,6 +201,8 @@ class Evaluator:
             for name, (items, numbers) in embedded.items():
                 readable = np.isin(items.ids, images.ids)
                 embedded[name] = items.take(readable), numbers[readable]
+        if "text" in embedded:
+            self._texts = embedded["text"][1]
         return embedded
 
 
@@ -193,12 +225,6 @@ def stream(
             numbers.append(number)
             writer.append(ids[rows], table.labels[rows], **encode(batch))
     return EmbeddingSet.load(folder), np.concatenate([np.empty(0, np.int64), *numbers])
-
-
-def _one(items: Items, row: int) -> Items:
-    """The item of a row alone."""
-    number = [items.at(row)]
-    return dataclasses.replace(items, rows=items.rows[number], captions=items.captions[number])
 
 
 class Encoding:

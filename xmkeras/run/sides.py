@@ -44,6 +44,7 @@ from xmkeras.serving.tf_text_tokenizer import exported_tokenizer
 Kept = dict[str, Any]
 Thumbnail = Callable[[str], np.ndarray]
 _LARGEST_SIDE = 4096  # of pictures, in pixels
+_SHOWN = (224, 224)  # the photographs behind published regions
 _VIEW_SEED = 0  # not the run's, so that runs with other seeds share the features; which view comes up is the run's
 
 
@@ -59,6 +60,7 @@ class Side:
         request: makes what a served model takes, with the tokenizer that `--export_tokenizer` names.
         views: the reader that a frozen front reads for training: of several views of each input, where they vary.
         thumbnail: shows the input of an image id; None where there is nothing to look at.
+        words: what stands at each position of a text's entries, "" where that is no word; None where nobody could say.
     """
 
     kind: str
@@ -67,7 +69,8 @@ class Side:
     reader: Callable[[RowTable, bool], Reader]
     request: Callable[[str], inputs.Input]
     views: Callable[[RowTable], Views] | None = None
-    thumbnail: Callable[[RowTable], Thumbnail] | None = None
+    thumbnail: Callable[[RowTable], Thumbnail | None] | None = None
+    words: Callable[[str], list[str]] | None = None
 
 
 class Views(NamedTuple):
@@ -166,19 +169,22 @@ def _pictures(config: Config, side: str, kept: Kept, rows: RowTable | None) -> S
         number = number if augmentation != images.Augmentation() else 0
         return Views(readers.Pictures(table, size, augmentation, _VIEW_SEED, number), number)
 
-    def thumbnail(table: RowTable) -> Thumbnail:
-        row_of = {table.image_ids[row]: int(row) for row in table.distinct_images()}
-
-        def show(image_id: str) -> np.ndarray:
-            pixels = images.load(tf.constant(table.read_bytes(row_of[image_id])), size)
-            shown: np.ndarray = tf.cast(tf.round(pixels), tf.uint8).numpy()
-            return shown
-
-        return show
-
     about = {"kind": PICTURES, "size": list(size)}
     build = functools.partial(picture_encoder, size, **options)
-    return Side(PICTURES, about, build, reader, lambda _: inputs.ImageBytes(size), views, thumbnail)
+    show = functools.partial(_thumbnail, size=size)
+    return Side(PICTURES, about, build, reader, lambda _: inputs.ImageBytes(size), views, show)
+
+
+def _thumbnail(table: RowTable, size: tuple[int, int]) -> Thumbnail:
+    """Shows the pictures of a table as a model sees them."""
+    row_of = {table.image_ids[row]: int(row) for row in table.distinct_images()}
+
+    def show(image_id: str) -> np.ndarray:
+        pixels = images.load(tf.constant(table.read_bytes(row_of[image_id])), size)
+        shown: np.ndarray = tf.cast(tf.round(pixels), tf.uint8).numpy()
+        return shown
+
+    return show
 
 
 def _vectors(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
@@ -202,9 +208,12 @@ def _regions(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Si
     def reader(table: RowTable, training: bool) -> Reader:
         return readers.Vectors(f"{side}_features", _array(side, table), _items(side, table))
 
+    def thumbnail(table: RowTable) -> Thumbnail | None:
+        return None if table.image_paths is None else _thumbnail(table, _SHOWN)
+
     about = {"kind": REGIONS, "shape": list(shape)}
     build = functools.partial(region_encoder, shape, **_options(config, region_encoder))
-    return Side(REGIONS, about, build, reader, lambda _: inputs.Arrays(side, shape))
+    return Side(REGIONS, about, build, reader, lambda _: inputs.Arrays(side, shape), thumbnail=thumbnail)
 
 
 def _words(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Side:
@@ -259,7 +268,7 @@ def _sentences(about: Kept, tokenizer: keras.layers.Layer, build: Callable[[], E
     def request(name: str) -> inputs.Input:
         return inputs.Sentences(exported_tokenizer(tokenizer, name))
 
-    return Side(about["kind"], about, build, reader, request)
+    return Side(about["kind"], about, build, reader, request, words=tokenizer.words_of)
 
 
 KINDS: dict[str, Callable[[Config, str, Kept, RowTable | None], Side]] = {

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xmkeras.retrieval import verdict
+from xmkeras.retrieval.answers import answer
 from xmkeras.retrieval.embeddings import EmbeddingSet, Sequences
 from xmkeras.retrieval.measured import Measured, Show
 from xmkeras.retrieval.plots import figure_pixels
 from xmkeras.retrieval.query_pictures import query_gallery_figure
+from xmkeras.retrieval.scores import turned
+from xmkeras.retrieval.word_pictures import word_figure
 from xmkeras.run.evaluator import Evaluator
 from xmkeras.training.monitor import Monitor
 from xmkeras.training.projector import Points, together, write_projector
@@ -29,12 +32,14 @@ class Validation:
     def __call__(self, step: int) -> dict[str, float]:
         """The metrics by name, and those of a random order as "chance/" and the name.
 
-        TensorBoard gets a picture of some queries with their first five images, if any.
+        TensorBoard gets a picture of some queries with their first five images, if any, and one of where their words
+        look, of methods that match words with regions.
         """
         measured = self._evaluator.measure()
-        picture, credit = self._picture(measured), self._evaluator.table.credit
-        if picture is not None:
-            self._monitor.image(step, "validation/queries", picture, credit)
+        credit = self._evaluator.table.credit
+        for name, picture in {"queries": self._picture(measured), "words": self._words(measured)}.items():
+            if picture is not None:
+                self._monitor.image(step, f"validation/{name}", picture, credit)
         self._measured = measured
         return measured.scalars | measured.chance
 
@@ -65,6 +70,19 @@ class Validation:
             score=measured.score,
             credit=credit,
         )
+
+    def _words(self, measured: Measured) -> np.ndarray | None:
+        """Where the words of some texts look in their own images."""
+        evaluator, texts, ranked = self._evaluator, measured.texts, measured.ranked
+        if evaluator.thumbnail is None or texts is None or ranked is None:
+            return None
+        places = np.random.default_rng(0).permutation(np.flatnonzero(np.isin(texts.ids, measured.images.ids)))[:4]
+        found = answer(
+            texts, measured.images, places, ranked.text_to_image, k=1, relevance="id", score=turned(measured.score)
+        )
+        captions, ids, credit = measured.captions, measured.images.ids, evaluator.table.credit
+        figure = word_figure({"": found}, captions, ids, evaluator.thumbnail, evaluator.looks, credit=credit)
+        return None if figure is None else figure_pixels(figure)
 
     def write_projector(self) -> None:
         """Writes the images and captions of the last evaluation, with thumbnails, for TensorBoard's projector."""

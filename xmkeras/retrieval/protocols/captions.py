@@ -14,6 +14,9 @@ from xmkeras.retrieval.plots import cumulative_match_figure
 from xmkeras.retrieval.query_pictures import image_query_figure, text_query_figure
 from xmkeras.retrieval.report import Picture, Section
 from xmkeras.retrieval.scores import turned
+from xmkeras.retrieval.word_pictures import word_figure
+
+_LOOKS = "Under each word: how many times the mean of the regions' shares of its attention the largest is."
 
 
 class Captions:
@@ -60,11 +63,15 @@ class Captions:
             "Images with their first captions: right ones marked in green, wrong ones in red",
             image_query_figure(by_images, *drawn, credit=show.credit),
         )
-        return [
-            *sections,
+        sections += [
             Section("Texts and the images they found", "", (found_images,)),
             Section("Images and the texts they found", "", (found_texts,)),
         ]
+        looks = show.looks and word_figure(by_texts, *drawn, show.looks, credit=show.credit)
+        if looks:
+            words = "Words of captions over their own image, bright where they look"
+            sections.append(Section("Where the words look", _LOOKS, (Picture("words", words, looks),)))
+        return sections
 
 
 def by_label(split: Split) -> Measured:
