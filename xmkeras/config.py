@@ -244,6 +244,13 @@ class TrainConfig(Options):
     epochs: float = _training(10.0, "length of a run without --stage, in epochs", above=0)
     steps: int = _training(0, "length of a run without --stage, in steps; overrides --epochs", least=0)
     batch_size: int = _batches(64, "pairs in the global batch of all devices", least=1, most=2**20)
+    mini_batch_size: int = _batches(
+        0,
+        "pairs of a device that the towers embed at a time, to train with batches larger than memory: each pair is "
+        "embedded twice, and losses see the whole batch; 0: all",
+        least=0,
+        most=2**20,
+    )
     optimizer: str = _optimizer("adam", "default optimizer", ("adam", "sgd"))
     learning_rate: float = _optimizer(2e-4, "peak learning rate", above=0)
     beta_1: float = _optimizer(0.9, "share of the old mean gradient that a step of Adam keeps", least=0, below=1)

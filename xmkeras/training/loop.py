@@ -192,6 +192,7 @@ class Trainer:
             loss_scale=self._loss_scale,
             jit=self.options.jit_compile == "on"
             or (self.options.jit_compile == "auto" and is_gpu(self._strategy)),
+            mini_batch_size=self.options.mini_batch_size,
         )
         batches = self._batches_of(span.stage, self._bad_rows)
         iterator = batches.iterate(self.step, self._distribute)

@@ -12,6 +12,7 @@ from xmkeras.method import Batch, Encode, Method, Phase
 from xmkeras.training import strategy as replicas
 from xmkeras.training.ema import MovingAverage
 from xmkeras.training.loss_scale import LossScale
+from xmkeras.training.mini_batches import encode_in_mini_batches
 from xmkeras.training.optimizers import GroupedOptimizer
 
 _GLOBAL_KEYS = ("label", "image_id", "row")
@@ -40,6 +41,10 @@ class TrainStep:
         average: moving average of the weights, updated after every step.
         loss_scale: only for float16.
         jit: compile each side whose entries have one shape in all rows with XLA.
+        mini_batch_size: rows of a replica that are embedded at a time, see `encode_in_mini_batches`; 0: all.
+
+    Raises:
+        UserError: mini-batches of towers with batch norm on several replicas.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class TrainStep:
         average: MovingAverage | None = None,
         loss_scale: LossScale | None = None,
         jit: bool = False,
+        mini_batch_size: int = 0,
     ):
         self._method = method
         self._optimizers = optimizers
@@ -61,6 +67,9 @@ class TrainStep:
         self._loss_scale = loss_scale
         self._guarded = loss_scale is not None or clip_norm > 0
         self._encode = _compiled_encode(method) if jit else None
+        if mini_batch_size:
+            replicated = strategy.num_replicas_in_sync > 1
+            self._encode = encode_in_mini_batches(method.towers, mini_batch_size, self._encode, replicated)
         self._phases = method.phases()
         self._compiled: dict[tuple[str, ...], Any] = {}
         self._gradients: dict[tuple[str, ...], list[str]] = {}
