@@ -151,7 +151,7 @@ def _called(row: Row) -> Callable[..., Figures]:
 def _trained(folder: pathlib.Path, flags: Sequence[str], split: str, features: str) -> Figures:
     import keras
 
-    from xmkeras.run import jobs
+    from xmkeras.run import evaluation, jobs
     from xmkeras.run.directory import RunDirectory
 
     keras.utils.clear_session()
@@ -159,7 +159,7 @@ def _trained(folder: pathlib.Path, flags: Sequence[str], split: str, features: s
     result = jobs.train(config, run)
     if result.ending == "interrupted":
         raise KeyboardInterrupt
-    measured, step = jobs.measure(config, run, split, cached=True)
+    measured, step = evaluation.measure(config, run, split, cached=True)
     return {**measured.results, "step": step}
 
 

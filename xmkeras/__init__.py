@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from xmkeras.config import Config
     from xmkeras.errors import UserError
     from xmkeras.method import Method
-    from xmkeras.run.jobs import Loaded
+    from xmkeras.run.trained import Loaded
     from xmkeras.serving.client import SearchModel
     from xmkeras.training.loop import Result
 
@@ -109,11 +109,11 @@ def evaluate(
     Raises:
         UserError: there is no such run, it has no checkpoint, or the data are missing.
     """
-    from xmkeras.run import jobs
+    from xmkeras.run import evaluation
 
     config, directory = _existing(run, flags)
     others = [os.fspath(one) for one in ensemble]
-    measured, _ = jobs.evaluate(
+    measured, _ = evaluation.evaluate(
         config, directory, split, ensemble=others, against=os.fspath(against), baseline=baseline
     )
     return measured.results
@@ -158,9 +158,9 @@ def load_run(run: Path) -> Loaded:
     Raises:
         UserError: there is no such run, or it has no checkpoint.
     """
-    from xmkeras.run import jobs
+    from xmkeras.run import trained
 
-    return jobs.load(*_existing(run, {}))
+    return trained.load(*_existing(run, {}))
 
 
 def _existing(run: Path, flags: dict[str, Any]) -> tuple[Config, Any]:

@@ -36,10 +36,10 @@ def main(argv: Sequence[str]) -> int:
     """Evaluates what the flags describe; returns the exit status."""
     command = flags.parse_for_run(argv, lambda path: RunDirectory.existing(path).config(), EvaluateOptions)
     run = RunDirectory.existing(command.config.train.run)
-    from xmkeras.run import jobs  # TensorFlow loads once the flags are known to be good
+    from xmkeras.run import evaluation  # TensorFlow loads once the flags are known to be good
 
     options = command.options
-    measured, report = jobs.evaluate(
+    measured, report = evaluation.evaluate(
         command.config,
         run,
         options.split,

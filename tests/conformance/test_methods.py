@@ -22,7 +22,7 @@ from tests.toys import toys_installed
 from xmkeras import flags
 from xmkeras.method import Batch, Method
 from xmkeras.retrieval.embeddings import EmbeddingSet, Sequences
-from xmkeras.run import jobs
+from xmkeras.run import evaluation, jobs, trained
 from xmkeras.run.assembly import load_table
 from xmkeras.run.directory import RunDirectory
 from xmkeras.training.checkpoints import Checkpoints
@@ -144,7 +144,7 @@ def test_a_step_moves_every_trained_weight(overfitted: Overfitted):
 
 def test_overfits_its_examples(overfitted: Overfitted):
     run = overfitted.run
-    results = jobs.measure(run.config(), run, "train")[0].results
+    results = evaluation.measure(run.config(), run, "train")[0].results
     assert {figure: results[figure] for figure in CASES[overfitted.name].figures} == dict.fromkeys(
         CASES[overfitted.name].figures, 100
     )
@@ -173,10 +173,10 @@ def embedded(run: RunDirectory, side: str) -> list[np.ndarray]:
 def test_export_round_trip(overfitted: Overfitted):
     """The SavedModel encodes what evaluation embeds, and a search finds what the pairs' scores say."""
     run = overfitted.run
-    jobs.measure(run.config(), run, "test")
+    evaluation.measure(run.config(), run, "test")
     directory = jobs.export(run.config(), run, "test", top_k=3)
     signatures = tf.saved_model.load(str(directory)).signatures
-    method, _, sides, *_ = jobs.load(run.config(), run)
+    method, _, sides, *_ = trained.load(run.config(), run)
     asked = {side: {made.request("core").spec.name: tf.constant(requests(run, side))} for side, made in sides.items()}
     for side in sides:
         answer = signatures[f"encode_{side}"](**asked[side])

@@ -28,6 +28,11 @@ def test_the_table_for_the_screen_shows_every_figure_beside_chance():
     assert any(line.startswith("text -> image precision@5: ") for line in lines)
 
 
+def test_a_small_p_is_not_told_as_nothing():
+    lines = format_table({"rsum": 300.04, "cca/rsum": 280.0, "cca/p": 0.00019998}).splitlines()
+    assert lines[-3:] == ["rsum: 300.0", "CCA, rsum: 280.0", "CCA, p: 0.0002"]
+
+
 def test_the_markdown_table_has_the_same_cells():
     found = results()
     lines = markdown_table(found).splitlines()

@@ -20,7 +20,7 @@ from xmkeras.data.readers import Pictures, Reader, Sentences, Several, TokenVect
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.method import Method
-from xmkeras.run import jobs
+from xmkeras.run import evaluation, jobs
 from xmkeras.run.assembly import build_method, load_table
 from xmkeras.run.caches import readers_of
 from xmkeras.run.directory import RunDirectory
@@ -67,7 +67,8 @@ def test_frozen_lower_layers_are_computed_once_and_the_upper_ones_train(tmp_path
         np.testing.assert_allclose(value, two[name], atol=1e-4, err_msg=name)
     (moved,) = [value for name, value in two.items() if name.endswith("/norm/moving_mean")]
     assert moved.any()  # the norm above the frozen convolution is trained
-    figures = [jobs.measure(run.config(), run, "test", cached=run is cached)[0].results for run in (computed, cached)]
+    runs = (computed, cached)
+    figures = [evaluation.measure(run.config(), run, "test", cached=run is cached)[0].results for run in runs]
     assert figures[0] == pytest.approx(figures[1], abs=1e-6)
     assert not computed.features.exists()
     # Of the training and test images: the map behind the frozen layer, and nothing that is trained.

@@ -22,7 +22,7 @@ from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.method import Method
 from xmkeras.retrieval.linear_maps import Pairs, choose_cca, held_out_images
-from xmkeras.run import jobs
+from xmkeras.run import jobs, trained
 from xmkeras.run.assembly import build_method, load_table
 from xmkeras.run.directory import RunDirectory
 from xmkeras.run.head_start import start_heads
@@ -161,14 +161,14 @@ def test_a_run_trains_on_from_its_start_and_the_moving_average_begins_there(tmp_
     run = RunDirectory(tmp_path / "run")
     config = flags.parse([*argv, f"--embedding_dim={DIM}", "--devices=cpu", "--steps=2"]).config
     jobs.train(run.named_in(config), run)
-    trained = jobs.load(run.config(), run)
-    assert trained.step == 2
+    loaded = trained.load(run.config(), run)
+    assert loaded.step == 2
     expected = embedded(rows, sides, method)
-    np.testing.assert_allclose(embedded(rows, trained.sides, trained.method), expected, atol=1e-3)
-    before = {name: keras.ops.convert_to_numpy(variable) for name, variable in trained.method.named_variables().items()}
+    np.testing.assert_allclose(embedded(rows, loaded.sides, loaded.method), expected, atol=1e-3)
+    before = {name: keras.ops.convert_to_numpy(variable) for name, variable in loaded.method.named_variables().items()}
     config = flags.parse([*argv, f"--embedding_dim={DIM}", "--devices=cpu", "--steps=3"]).config
     jobs.train(run.named_in(config), run)  # from the checkpoint, not from the start again
-    for name, variable in jobs.load(run.config(), run).method.named_variables().items():
+    for name, variable in trained.load(run.config(), run).method.named_variables().items():
         np.testing.assert_allclose(variable, before[name], atol=1e-4, err_msg=name)
 
 

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.data.feature_pairs import write_wikipedia
 from tests.models.tiny_bert import write_hugging_face
 from xmkeras import flags
-from xmkeras.run import jobs
+from xmkeras.run import evaluation, jobs
 from xmkeras.run.directory import RunDirectory
 from xmkeras.serving.client import SearchModel
 from xmkeras.training.checkpoints import Checkpoints
@@ -54,7 +54,7 @@ def expected(run: RunDirectory) -> dict[str, np.ndarray]:
 @pytest.mark.usefixtures("plain_tower")
 def test_evaluates_as_before(run: RunDirectory):
     before = expected(run)
-    measured = jobs.measure(run.config(), run, "test")[0]
+    measured = evaluation.measure(run.config(), run, "test")[0]
     np.testing.assert_allclose(measured.images.vectors, before["images"], atol=1e-5)
     assert measured.texts is not None
     np.testing.assert_allclose(measured.texts.vectors, before["texts"], atol=1e-5)

@@ -22,7 +22,7 @@ from xmkeras.data.readers import Items
 from xmkeras.data.rows import RowTable
 from xmkeras.errors import UserError
 from xmkeras.models.encoder import Encoder, Part
-from xmkeras.run import jobs, sides
+from xmkeras.run import evaluation, jobs, sides
 from xmkeras.run.assembly import build_method, load_table
 from xmkeras.run.directory import RunDirectory
 from xmkeras.serving.client import SearchModel
@@ -182,7 +182,7 @@ def test_a_new_kind_is_a_reader_an_encoder_an_input_and_a_line(tmp_path: pathlib
     run = RunDirectory(tmp_path / "run")
     config = flags.parse([*SMALL_IMAGES, "--source=table", f"--table={table}", "--batch_size=8", "--steps=4"]).config
     assert jobs.train(run.named_in(config), run).step == 4
-    measured, report = jobs.evaluate(run.config(), run)
+    measured, report = evaluation.evaluate(run.config(), run)
     assert measured.results["text_to_image/queries"] == 32
     assert report.is_file()
     jobs.export(run.config(), run, "test", top_k=2)

@@ -13,7 +13,7 @@ from xmkeras.evaluate import main as evaluate
 from xmkeras.export import main as export
 from xmkeras.retrieval.embeddings import EmbeddingSet
 from xmkeras.retrieval.modality_gap import probe_accuracy
-from xmkeras.run import jobs
+from xmkeras.run import evaluation
 from xmkeras.run.directory import RunDirectory
 from xmkeras.serving.client import SearchModel
 from xmkeras.train import main as train
@@ -63,7 +63,7 @@ def test_class_probabilities_are_measured_and_exported(tmp_path: pathlib.Path):
     argv += ["--image_preprocessing=sqrt,fourier50", "--embedding_dim=8", "--batch_size=18", "--steps=60"]
     assert train([*argv, "--learning_rate=1e-2"]) == 0
     run = RunDirectory(tmp_path / "run")
-    measured, _ = jobs.evaluate(run.config(), run)
+    measured, _ = evaluation.evaluate(run.config(), run)
     for way in ("image_to_text", "text_to_image"):
         assert measured.results[f"{way}/mAP"] > measured.results[f"chance/{way}/mAP"] + 20
     classes = [EmbeddingSet(side.ids, side.labels, side.vectors[:, :3]) for side in (measured.images, measured.texts)]

@@ -14,7 +14,7 @@ from xmkeras import flags
 from xmkeras.export import main as export
 from xmkeras.method import Batch
 from xmkeras.retrieval.embeddings import EmbeddingSet
-from xmkeras.run import jobs
+from xmkeras.run import evaluation, jobs, trained
 from xmkeras.run.assembly import load_table
 from xmkeras.run.directory import RunDirectory
 from xmkeras.serving.client import SearchModel
@@ -61,7 +61,7 @@ def test_a_cut_run_goes_on_bit_by_bit(tmp_path: pathlib.Path, monkeypatch: pytes
 def test_the_method_of_a_run_has_its_statistics_again(tmp_path: pathlib.Path):
     write_wikipedia(tmp_path)
     run = start(tmp_path, "run", "--steps=2", "--image_preprocessing=standardize", "--text_preprocessing=tfidf,l2")
-    method, step, *_ = jobs.load(run.config(), run)
+    method, step, *_ = trained.load(run.config(), run)
     assert step == 2
     rows = load_table(run.config()).split("train")
     examples = rows.features[rows.image_index]
@@ -74,7 +74,7 @@ def test_other_methods_train_on_vectors_too(tmp_path: pathlib.Path):
     argv = ["--method=cmpm", "--source=features", f"--table={table}", *SMALL, "--steps=2"]
     run = RunDirectory(tmp_path / "cmpm")
     jobs.train(run.named_in(flags.parse(argv).config), run)
-    measured, report = jobs.evaluate(run.config(), run, "test")
+    measured, report = evaluation.evaluate(run.config(), run, "test")
     assert measured.results["mAP"] > 0
     assert report.is_file()
 
@@ -95,7 +95,7 @@ def test_the_exported_search_ranks_by_the_distance_that_was_measured(tmp_path: p
     """R@1 of the model's own search is R@1 of the evaluation: before, the one went by the cosine."""
     write_wikipedia(tmp_path, train=60, test=30)
     run = start(tmp_path, "run", "--steps=20", "--batch_size=18")
-    measured, _ = jobs.evaluate(run.config(), run)
+    measured, _ = evaluation.evaluate(run.config(), run)
     assert measured.score == "euclidean"
     assert export([f"--run={run.path}", "--gallery=test", "--top_k=1"]) == 0
     test = load_table(run.config()).split("test")
@@ -111,7 +111,7 @@ def test_before_training_means_the_first_weights_of_the_run(tmp_path: pathlib.Pa
     """A run at next to no rate keeps its first weights: before and after are the same."""
     write_wikipedia(tmp_path)
     run = start(tmp_path, "run", "--steps=2", "--learning_rate=1e-12", "--image_preprocessing=standardize")
-    jobs.evaluate(run.config(), run)
+    evaluation.evaluate(run.config(), run)
     for side in ("images", "texts"):
         first, last = (EmbeddingSet.load(run.embeddings(split) / side) for split in ("test-untrained", "test"))
         np.testing.assert_allclose(first.vectors, last.vectors, atol=1e-6)

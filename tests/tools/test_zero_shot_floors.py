@@ -13,7 +13,7 @@ from tools.zero_shot_floors import measure
 from xmkeras import flags
 from xmkeras.config import Config
 from xmkeras.errors import UserError
-from xmkeras.run import jobs
+from xmkeras.run import evaluation, jobs
 from xmkeras.run.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("plain_tower")
@@ -33,7 +33,7 @@ def test_a_whitened_floor_is_a_run_that_has_learnt_nothing(config: Config, tmp_p
     run = RunDirectory(tmp_path / "run")
     still = dataclasses.replace(config, train=dataclasses.replace(config.train, learning_rate=1e-12))
     jobs.train(still, run)
-    results = jobs.measure(still, run, "test")[0].results
+    results = evaluation.measure(still, run, "test")[0].results
     assert floor == pytest.approx({name: results[name] for name in floor}, abs=1e-3)
 
 

@@ -76,9 +76,14 @@ def _single_figures(results: Mapping[str, float]) -> list[tuple[str, str]]:
         if figure in columns or name.startswith("chance/"):
             continue
         chance = results.get(f"chance/{name}")
-        text = f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
-        singles.append((f"{_title(way)} {figure}".replace("_", " ").strip(), text + _chance(chance)))
+        singles.append((f"{_title(way)} {figure}".replace("_", " ").strip(), _number(figure, value) + _chance(chance)))
     return singles
+
+
+def _number(figure: str, value: float) -> str:
+    if figure == "p":
+        return f"{value:.2g}"  # of a bootstrap: one decimal would say 0
+    return f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
 
 
 def _chance(value: float | None) -> str:
