@@ -34,7 +34,7 @@ class BidirectionalLSTM(keras.layers.Bidirectional):
     def call(
         self, sequences: Tensor, initial_state: Any = None, mask: Tensor | None = None, training: bool | None = None
     ) -> Tensor:
-        # Without a mask or not, cuDNN has its own way to advance both directions.
+        # cuDNN has its own kernels for a training step.
         if initial_state is not None or (training and tf.config.list_logical_devices("GPU")):
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         x = tf.cast(sequences, self.compute_dtype)
