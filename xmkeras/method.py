@@ -167,9 +167,14 @@ class Method(abc.ABC):
         # Not 0, where the square root has no gradient.
         return -ops.sqrt(ops.maximum(squares[0][:, None] + squares[1] - 2.0 * products, 1e-12))
 
-    def attention(self, outputs: Outputs) -> Tensor | None:
-        """The shares (n, words, regions) of the regions of image i that each word of text i looks at; None without."""
-        return None
+    @property
+    def attends(self) -> bool:
+        """Whether words look at regions, so that `attention` can show where."""
+        return False
+
+    def attention(self, outputs: Outputs) -> Tensor:
+        """The shares (n, words, regions) of the regions of image i that each word of text i looks at."""
+        raise NotImplementedError(f"{type(self).__name__} has no attention")
 
     @property
     def score_heads(self) -> dict[str, keras.layers.Layer]:

@@ -10,8 +10,8 @@ from xmkeras.retrieval.word_pictures import over_image, word_figure
 def drawn(looks, words=None):
     images, texts, captions, thumbnail, asked = squares()
     rows = answer(texts, images, np.arange(2), np.zeros(24, int), k=1)
-    figure = word_figure({"Best": rows}, words or captions, images.ids, thumbnail, looks, credit="A. Painter")
-    return figure, rows, images, asked
+    figure = word_figure({"Best": rows}, words or captions, texts.ids, thumbnail, looks, credit="A. Painter")
+    return figure, rows, texts, asked
 
 
 def test_a_grid_lies_as_its_regions_do():
@@ -35,8 +35,8 @@ def test_words_stand_under_the_image_of_their_caption():
         shares = np.array([[0.7, 0.1], [0.1, 0.1]])
         return [("", shares), ("skate", shares), ("##board", shares.T * 0 + 0.25), (".", shares), ("dog", shares)]
 
-    figure, rows, images, asked = drawn(looks)
-    assert seen == [(row.query, images.ids[row.wanted]) for row in rows]
+    figure, rows, texts, asked = drawn(looks)
+    assert seen == [(row.query, texts.ids[row.query]) for row in rows]
     assert asked == [image_id for _, image_id in seen]
     notes = [text.get_text() for text in figure.texts]
     # Pieces are one word again, with the mean of (.7, ...) and (.25, ...) for its shares; a full stop is no word.
@@ -51,6 +51,12 @@ def test_of_many_words_the_long_ones_that_are_surest_are_shown_in_their_order():
 
     notes = [text.get_text().split()[0] for text in drawn(looks)[0].texts if "·" in text.get_text()]
     assert notes == [f"word{n}" for n in range(3, 12)] * 2
+
+
+def test_a_long_caption_is_cut():
+    long = ["word " * 80] * len(squares()[2])
+    figure, *_ = drawn(lambda text, image_id: [("word", np.array([[1.0, 0.0]]))], long)
+    assert max(len(text.get_text()) for text in figure.texts) < 12 * figure.get_figwidth()
 
 
 def test_without_words_that_look_there_is_no_picture():

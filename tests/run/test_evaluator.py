@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
+from tests.data.published_layouts import write_mapped_pictures
 from xmkeras import flags
 from xmkeras.config import Config
 from xmkeras.errors import UserError
@@ -90,11 +91,11 @@ def test_a_split_that_cannot_be_cut_into_folds_can_still_be_embedded(config: Con
 def test_words_look_where_the_attention_of_their_caption_and_image_is(config: Config, tmp_path: pathlib.Path):
     regions = ["--method=scan", "--region_grid=2", "--image_width=0.25", "--image_size=32"]
     (tmp_path / "test_0.png").write_bytes(b"no image at all")
-    (other := _evaluator(config, tmp_path)).embed()
-    assert other.looks(0, other.table.image_ids[1]) == []  # its words are not matched with regions
+    assert not _evaluator(config, tmp_path).attends  # its words are not matched with regions
     plain = [flag for flag in SMALL if not flag.startswith(("--method", "--cmpm"))]
     config = flags.parse([*plain, *regions, "--source=table", f"--table={config.data.table}"]).config
     evaluator = _evaluator(config, tmp_path, seed=1)
+    assert evaluator.attends
     measured = evaluator.measure()
     method, image = evaluator._method, measured.images.ids[3]
     for text in (0, 7):
@@ -130,3 +131,29 @@ def test_models_of_an_ensemble_read_the_same_images(config: Config, tmp_path: pa
     fewer = _evaluator(dataclasses.replace(config, data=table), tmp_path, 1)
     with pytest.raises(UserError, match="must read the same images"):
         whole.measure(ensemble=[fewer])
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_published_regions_show_their_photographs_and_where_words_look_if_boxes_tell(
+    tmp_path: pathlib.Path, boxes: bool
+):
+    write_mapped_pictures(tmp_path)
+    precomp = tmp_path / "f30k" / "precomp"
+    for array in precomp.glob("*_ims.npy"):
+        shape = np.load(array).shape[:2]
+        if boxes:
+            np.save(precomp / array.name.replace("_ims", "_boxes"), np.tile([0, 0, 50, 100], (*shape, 1)))
+            np.save(precomp / array.name.replace("_ims", "_img_sizes"), np.full((shape[0], 2), 100))
+    flagged = ["--source=flickr30k_regions", f"--data_dir={tmp_path}", "--method=scan", "--embedding_dim=4"]
+    evaluator = _evaluator(flags.parse(flagged).config, tmp_path)
+    measured = evaluator.measure()
+    assert evaluator.attends == boxes  # a detector's regions without boxes are no grid
+    first = measured.images.ids[0]
+    if boxes:
+        looks = evaluator.looks(0, first)
+        np.testing.assert_allclose([look[:, :28].mean() for _, look in looks], 1, atol=1e-5)
+        assert not any(look[:, 28:].any() for _, look in looks)
+    (shown,) = {evaluator.thumbnail(first).shape}
+    assert shown == (224, 224, 3)
+    pathlib.Path(evaluator.table.image_paths[0]).write_bytes(b"no image at all")
+    assert len(np.unique(evaluator.thumbnail(evaluator.table.image_ids[0]))) == 1  # and no error

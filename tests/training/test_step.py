@@ -15,6 +15,7 @@ from tests.training.toy import Adversary, Alternating, Batches, Distance, Rooted
 from tests.training.toy import towers as toy_towers
 from xmkeras.method import Method, Phase
 from xmkeras.models.encoder import Towers
+from xmkeras.models.towers import picture_encoder
 from xmkeras.training.ema import MovingAverage
 from xmkeras.training.loss_scale import LossScale
 from xmkeras.training.optimizers import Defaults, GroupedOptimizer
@@ -280,3 +281,18 @@ def test_a_detached_phase_comes_first_and_shares_the_embeddings():
 def test_gauges_are_results_that_nothing_minimises():
     subject, batch = method(Adversary), Batches().batch(0)
     assert float(_adversary_step(subject)(batch, 0)["gap/rows"]) == 6
+
+
+def test_xla_leaves_alone_what_a_cached_front_has_cut_inside_a_part():
+    image = picture_encoder((32, 32), image_width=0.25, embedding_dim=3, image_weights="none")
+    for layer in image.parts[0].model.get_layer("mobilenet").layers[:6]:
+        layer.trainable = False
+    subject, batch = Distance(Towers({"image": image, "text": toy_towers().sides["text"]}), None, 4), Batches().batch(0)
+    front = image.front()
+    assert front is not None
+    cut = front({"image": tf.random.stateless_uniform((6, 32, 32, 3), [0, 1], 0, 255)})
+    (entry,) = cut
+    assert entry.startswith("image_cut/")
+    batch = {**{name: value for name, value in batch.items() if name != "image"}, **cut}
+    results = _step(subject, jit=True)(batch, 0)
+    assert np.isfinite(results["loss"])

@@ -35,6 +35,11 @@ class Bfan(PairScored):
         """The sum of both directions."""
         return bfan(*both_sides(outputs), focal=self.params.focal, smoothing=self.params.smoothing, pairs=pairs)
 
+    @property
+    def attends(self) -> bool:
+        """Always."""
+        return True
+
     def attention(self, outputs: Outputs) -> Tensor:
         """The shares (n, t, r) of the regions that each word of row i looks at, see `attention_weights`."""
         return attention_weights(*both_sides(outputs), smoothing=self.params.smoothing, focal=self.params.focal)

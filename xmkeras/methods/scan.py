@@ -63,10 +63,13 @@ class Scan(PairScored):
             found = [cross_attention(regions, words, **one) for one in chosen]
         return sum(found) / len(found)
 
-    def attention(self, outputs: Outputs) -> Tensor | None:
+    @property
+    def attends(self) -> bool:
+        """Not where regions look at words alone, nor where the score knows no attention."""
+        return self.params.interaction == "attention" and self.params.direction != "i2t"
+
+    def attention(self, outputs: Outputs) -> Tensor:
         """The shares (n, t, r) of the regions that each word of row i looks at, see `attention_weights`."""
-        if self.params.interaction == "pooled":
-            return None
         return attention_weights(*both_sides(outputs), **self._attention("t2i"))
 
     def _attention(self, direction: str) -> dict[str, Any]:

@@ -83,8 +83,8 @@ class Show:
     private_dims: how many of the last dimensions of an embedding tell nothing but its modality.
     attended: image id -> where in it a model's attention looks, (h, w) weights by the name of each map; {} where it has
     none; called as `thumbnail` is.
-    looks: place of a text, image id -> where in the image each of its words looks; [] where words are not matched with
-    regions; called as `thumbnail` is.
+    looks: place of a text, image id -> where in the image each of its words looks; called as `thumbnail` is. None where
+    words are not matched with regions.
     untrained: embeds the same split with the run's first weights, images and texts, for a comparison.
     """
 

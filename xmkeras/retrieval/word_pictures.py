@@ -1,6 +1,7 @@
 """Pictures of captions word by word: which regions of an image each word looks at."""
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,13 +13,13 @@ from xmkeras.retrieval.plots import LINE, MUTED
 from xmkeras.retrieval.query_pictures import CELL, GAP, MARGIN, Sheet, tidy
 
 _MOST_WORDS, _LONG = 9, 4
-_CAPTION = 0.3
+_CAPTION, _LETTERS = 0.3, 11  # inches of a caption's line, letters of it an inch
 
 
 def word_figure(
     sections: Mapping[str, Sequence[Answered]],
     captions: Sequence[str],
-    image_ids: np.ndarray,
+    own_images: np.ndarray,
     thumbnail: Thumbnail,
     looks: Looks,
     *,
@@ -26,19 +27,20 @@ def word_figure(
 ) -> Figure | None:
     """Rows of a caption, its own image, and that image under what its words look at; None where words look nowhere.
 
-    Of a long caption the words are shown that are surest of where to look, in their order; under each stands how many
-    times the mean its largest share is.
+    own_images: (m,) the id of the image that each caption is of. Of a long caption the words are shown that are surest
+    of where to look, in their order; under each stands how many times the mean its largest share is.
     """
     everything = [found for rows in sections.values() for found in rows]
-    shown = {found.query: _surest(looks(found.query, image_ids[found.wanted])) for found in everything}
+    shown = {found.query: _surest(looks(found.query, own_images[found.query])) for found in everything}
     most = max(map(len, shown.values()), default=0)
     if not most:
         return None
     row, step = CELL + 0.45 + _CAPTION, CELL + GAP
     sheet = Sheet.of_rows(max(2 * MARGIN + step * (1 + most), 8.0), sections, row, credit)
     for y, found in sheet.rows(sections, row):
-        sheet.text(MARGIN, y, tidy(captions[found.query]), fontsize=10.5)
-        pixels, top = thumbnail(image_ids[found.wanted]), y + _CAPTION
+        words = textwrap.shorten(tidy(captions[found.query]), int(_LETTERS * sheet.width), placeholder=" …")
+        sheet.text(MARGIN, y, words, fontsize=10.5)
+        pixels, top = thumbnail(own_images[found.query]), y + _CAPTION
         sheet.asking_image(top, found, pixels)
         for place, (word, shares) in enumerate(shown[found.query], 1):
             x = MARGIN + place * step

@@ -115,7 +115,7 @@ def _evaluated(
         seed=config.train.seed,
         private_dims=evaluator.towers.private_dims,
         attended=evaluator.attended if "image" in loaded.sides else None,
-        looks=evaluator.looks,
+        looks=evaluator.looks if evaluator.attends else None,
         untrained=(lambda: _untrained(config, run, table, split, workspace)) if began_here else None,
     )
     sections = evaluator.protocol.sections(measured, show)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from xmkeras.config import Config
+from xmkeras.config import PICTURES, Config
 from xmkeras.data.passes import one_pass
 from xmkeras.data.readers import Items, Reader
 from xmkeras.data.rows import RowTable
@@ -61,6 +61,9 @@ class Evaluator:
         self._of_vectors: Score = "euclidean" if method.similarity == "euclidean" else None
         self._scores = pair_scores(method) if method.similarity == "pairs" else vector_scores(self._of_vectors)
         self._encoders = {name: Encoding(encoder) for name, encoder in method.retrieval_towers.sides.items()}
+        # Regions of a detector lie anywhere, and those of a map that is no square are not told from their number.
+        size = sides["image"].kept.get("size", (0, 1))
+        self._grid = sides["image"].kind == PICTURES and (config.model.region_grid > 0 or size[0] == size[1])
         self._words = sides["text"].words if "text" in sides else None
         self._texts = np.empty(0, np.int64)
         show = sides["image"].thumbnail
@@ -77,15 +80,22 @@ class Evaluator:
         batch = self._batch("image", items, int(items.at(self.table.image_ids.index(image_id))))
         return {name: keras.ops.convert_to_numpy(weights)[0] for name, weights in attended(encoder, batch).items()}
 
+    @property
+    def attends(self) -> bool:
+        """Whether it can be shown where words look: words, regions of which is known where they lie, and attention."""
+        return self._method.attends and self._words is not None and (self._grid or self.table.boxes is not None)
+
     def looks(self, text: int, image_id: str) -> list[Look]:
-        """Where in an image each word of a text looks; [] without words that look at regions.
+        """Where in an image each word of a text looks, of a method that `attends`.
 
         Args:
             text: its place among those that were embedded last.
             image_id: of an image of the split.
         """
-        words, row = self._words, self.table.image_ids.index(image_id)
-        if words is None:
+        assert self._words is not None
+        row = self.table.image_ids.index(image_id)
+        boxes = None if self.table.boxes is None else self.table.boxes.of(int(self.table.image_index[row]))
+        if boxes is None and not self._grid:
             return []
         images, texts, number = Items.images(self.table), Items.texts(self.table), int(self._texts[text])
         caption = self.table.captions[texts.rows[number]][texts.captions[number]]
@@ -93,11 +103,8 @@ class Evaluator:
         outputs = towers.encode("image", self._batch("image", images, image))
         outputs |= towers.encode("text", self._batch("text", texts, number))
         shares = self._method.attention(outputs)
-        if shares is None:
-            return []
-        boxes = None if self.table.boxes is None else self.table.boxes.of(int(self.table.image_index[row]))
         each = keras.ops.convert_to_numpy(shares)[0]
-        return [(word, over_image(one, boxes)) for word, one in zip(words(caption), each, strict=False)]
+        return [(word, over_image(one, boxes)) for word, one in zip(self._words(caption), each, strict=False)]
 
     def _batch(self, side: str, items: Items, number: int) -> Batch:
         """One item of a side, as a batch for its encoder."""

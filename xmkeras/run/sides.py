@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from xmkeras.config import BERT, IMAGE_VECTORS, PICTURES, REGIONS, TEXT_VECTORS, WORDS, Config
 from xmkeras.data import images, readers
@@ -209,7 +210,19 @@ def _regions(config: Config, side: str, kept: Kept, rows: RowTable | None) -> Si
         return readers.Vectors(f"{side}_features", _array(side, table), _items(side, table))
 
     def thumbnail(table: RowTable) -> Thumbnail | None:
-        return None if table.image_paths is None else _thumbnail(table, _SHOWN)
+        if table.image_paths is None:
+            return None
+        show = _thumbnail(table, _SHOWN)
+
+        def shown(image_id: str) -> np.ndarray:
+            # Nothing but these pictures reads the photographs: a broken one ends no run.
+            try:
+                return show(image_id)
+            except (OSError, tf.errors.OpError) as error:
+                logging.warning("The photograph of %s cannot be shown: %s", image_id, error)
+                return np.full((*_SHOWN, 3), 230, np.uint8)
+
+        return shown
 
     about = {"kind": REGIONS, "shape": list(shape)}
     build = functools.partial(region_encoder, shape, **_options(config, region_encoder))

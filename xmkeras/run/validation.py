@@ -74,14 +74,15 @@ class Validation:
     def _words(self, measured: Measured) -> np.ndarray | None:
         """Where the words of some texts look in their own images."""
         evaluator, texts, ranked = self._evaluator, measured.texts, measured.ranked
-        if evaluator.thumbnail is None or texts is None or ranked is None:
+        if not evaluator.attends or evaluator.thumbnail is None or texts is None or ranked is None:
             return None
         places = np.random.default_rng(0).permutation(np.flatnonzero(np.isin(texts.ids, measured.images.ids)))[:4]
         found = answer(
-            texts, measured.images, places, ranked.text_to_image, k=1, relevance="id", score=turned(measured.score)
-        )
-        captions, ids, credit = measured.captions, measured.images.ids, evaluator.table.credit
-        figure = word_figure({"": found}, captions, ids, evaluator.thumbnail, evaluator.looks, credit=credit)
+            texts, measured.images, places, ranked.text_to_image, k=1, relevance=measured.relevance,
+            score=turned(measured.score),
+        )  # fmt: skip
+        captions, credit = measured.captions, evaluator.table.credit
+        figure = word_figure({"": found}, captions, texts.ids, evaluator.thumbnail, evaluator.looks, credit=credit)
         return None if figure is None else figure_pixels(figure)
 
     def write_projector(self) -> None:

@@ -115,8 +115,8 @@ class _Side:
 
     def _backward(
         self, entries: Tensors, upstream: Tensors, random: list[tf.Tensor], rows: tf.Tensor
-    ) -> list[tf.Tensor]:
-        """The gradient of each trained variable."""
+    ) -> list[tf.Tensor | None]:
+        """The gradient of each trained variable; None where no output depends on it."""
         count = -(-rows // self._size)
         after = [_read(one) for one in (*self._random, *self._averages)]
         variables = [variable.value for variable in self._trained]
@@ -128,11 +128,12 @@ class _Side:
                 outputs = self._encode(self._part(entries, number))
             wanted = [outputs[name] for name in upstream]
             own = self._part(upstream, number)
-            found = tape.gradient(
-                wanted, variables, [own[name] for name in upstream], unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
-            return number + 1, [one + tf.convert_to_tensor(more) for one, more in zip(sums, found, strict=True)]
+            found = tape.gradient(wanted, variables, [own[name] for name in upstream])
+            missing.update(place for place, more in enumerate(found) if more is None)
+            added = zip(sums, found, strict=True)
+            return number + 1, [one if more is None else one + tf.convert_to_tensor(more) for one, more in added]
 
+        missing: set[int] = set()  # variables that no output depends on
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self._trained]
         _, sums = tf.while_loop(
             lambda number, *_: number < count,
@@ -144,7 +145,7 @@ class _Side:
         with tf.control_dependencies(sums):
             for variable, value in zip((*self._random, *self._averages), after, strict=True):
                 variable.value.assign(value)
-        return list(sums)
+        return [None if place in missing else one for place, one in enumerate(sums)]
 
     def _part(self, tensors: Tensors, number: tf.Tensor) -> Tensors:
         rows = slice(number * self._size, (number + 1) * self._size)

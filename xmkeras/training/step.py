@@ -195,8 +195,9 @@ def _compiled_encode(method: Method) -> Encode:
 
     def encode(side: str, batch: Batch, training: bool) -> Mapping[str, tf.Tensor]:
         entries = sides[side].entries(batch)
-        inputs = next(part.model.inputs for part in sides[side].parts if part.takes == tuple(entries))
-        fixed = all(None not in entry.shape[1:] for entry in inputs)
+        # What a cached front has cut a part at is no part's own input, and is not compiled.
+        part = next((part for part in sides[side].parts if part.takes == tuple(entries)), None)
+        fixed = part is not None and all(None not in entry.shape[1:] for entry in part.model.inputs)
         return compiled[side](entries, training) if fixed else method.towers.encode(side, entries, training)
 
     return encode

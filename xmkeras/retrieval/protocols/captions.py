@@ -67,7 +67,9 @@ class Captions:
             Section("Texts and the images they found", "", (found_images,)),
             Section("Images and the texts they found", "", (found_texts,)),
         ]
-        looks = show.looks and word_figure(by_texts, *drawn, show.looks, credit=show.credit)
+        looks = show.looks and word_figure(
+            by_texts, measured.captions, texts.ids, show.thumbnail, show.looks, credit=show.credit
+        )
         if looks:
             words = "Words of captions over their own image, bright where they look"
             sections.append(Section("Where the words look", _LOOKS, (Picture("words", words, looks),)))
