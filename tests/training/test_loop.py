@@ -69,6 +69,22 @@ def test_a_frozen_stage_moves_nothing_of_what_it_freezes(tmp_path: pathlib.Path)
     assert not np.array_equal(before["image_backbone/dense/kernel"], after["image_backbone/dense/kernel"])
 
 
+def test_a_run_in_mini_batches_ends_where_it_ends_without_but_for_what_looks_at_the_batch(tmp_path: pathlib.Path):
+    options = {size: dataclasses.replace(OPTIONS, mini_batch_size=size) for size in (0, 4)}
+    whole, parts = (
+        _run(tmp_path / str(size), "steps=3", subject=method(), options=one)[1] for size, one in options.items()
+    )
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, atol=1e-5, err_msg=name)
+    # Batch norm sees a mini-batch: the flag has reached the step.
+    normed = [
+        _run(tmp_path / f"norm{size}", "steps=1", subject=method(norm=True), options=one)[1]
+        for size, one in options.items()
+    ]
+    averages = [after["image_backbone/norm/moving_mean"] for after in normed]
+    assert np.abs(averages[0] - averages[1]).max() > 1e-4
+
+
 def test_evaluates_marks_the_best_and_stops_early(tmp_path: pathlib.Path):
     asked: list[int] = []
 
