@@ -66,7 +66,7 @@ def lstm(**sizes: int) -> Run:
     """Ours."""
 
     def make(keras: Any) -> Any:
-        from xmkeras.layers import BidirectionalLSTM
+        from xmkeras.models.bidirectional_lstm import BidirectionalLSTM
 
         return BidirectionalLSTM
 

@@ -37,8 +37,7 @@ def test_a_step_is_the_same_at_any_size(kind: type[Method], size: int):
 
 def test_dropout_is_the_same_both_times_and_goes_on_from_step_to_step():
     subject = method(InBatch, dropout=0.5, dim=5)
-    towers, entries = subject.towers, {"image": tf.ones((6, 4))}
-    encode = encode_in_mini_batches(towers, 2)
+    entries, encode = {"image": tf.ones((6, 4))}, encode_in_mini_batches(subject, 2)
     kernel = subject.named_variables()["image_head/out/kernel"].value
 
     @tf.function
@@ -78,12 +77,12 @@ def test_batch_norm_averages_each_mini_batch_once():
 
 
 def test_several_replicas_need_towers_without_batch_norm():
-    encode_in_mini_batches(method(InBatch).towers, 2, replicated=True)
+    encode_in_mini_batches(method(InBatch), 2, replicated=True)
     with pytest.raises(UserError, match="joint_norm=none"):
-        encode_in_mini_batches(method(InBatch, norm=True).towers, 2, replicated=True)
+        encode_in_mini_batches(method(InBatch, norm=True), 2, replicated=True)
 
 
 def test_in_inference_nothing_is_cut():
     subject, batch = method(InBatch, norm=True), Batches().batch(0)
-    cut = encode_in_mini_batches(subject.towers, 2)("image", batch, False)
+    cut = encode_in_mini_batches(subject, 2)("image", batch, False)
     np.testing.assert_array_equal(cut["image"], subject.towers.encode("image", batch, False)["image"])

@@ -1,6 +1,5 @@
-"""Small Keras layers, all serialisable under the package name xmkeras."""
+"""Small Keras layers in keras.ops, all serialisable under the package name xmkeras."""
 
-from xmkeras.layers.bidirectional_lstm import BidirectionalLSTM
 from xmkeras.layers.caffe import CaffePreprocessing
 from xmkeras.layers.embedding_queue import EmbeddingQueue
 from xmkeras.layers.epoch_mean import EpochMean
@@ -15,7 +14,6 @@ from xmkeras.layers.recurrent import PortableGRU, PortableLSTM
 from xmkeras.layers.unit_column_dense import UnitColumnDense
 
 __all__ = [
-    "BidirectionalLSTM",
     "CaffePreprocessing",
     "Dropout",
     "EmbeddingQueue",

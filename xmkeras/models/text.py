@@ -9,7 +9,6 @@ import numpy as np
 
 from xmkeras.errors import UserError
 from xmkeras.layers import (
-    BidirectionalLSTM,
     Dropout,
     GeneralizedPooling,
     LastStatePooling,
@@ -18,6 +17,7 @@ from xmkeras.layers import (
     PaddingMask,
     WordDropout,
 )
+from xmkeras.models.bidirectional_lstm import BidirectionalLSTM
 from xmkeras.models.heads import joint_embedding
 from xmkeras.models.words import Words, word_outputs
 

@@ -7,38 +7,41 @@ of the rest of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from xmkeras.errors import UserError
-from xmkeras.method import Batch, Encode
-from xmkeras.models.encoder import Encoder, Towers
+from xmkeras.method import Batch, Encode, Method
 
 Tensors = dict[str, tf.Tensor]
 
 
 def encode_in_mini_batches(
-    towers: Towers, size: int, encode: Encode | None = None, replicated: bool = False
+    method: Method, size: int, encode: Encode | None = None, replicated: bool = False
 ) -> Encode:
-    """Stands in for `towers.encode`: the same outputs and gradients, of `size` rows at a time.
+    """Stands in for `method.towers.encode`: the same outputs and gradients, of `size` rows at a time.
 
     Each mini-batch is embedded twice, the second time, with the same dropout, for its gradient. What does not look at
     other rows is exactly as without mini-batches; batch norm sees the statistics of a mini-batch.
 
     Args:
-        towers: what is trained.
+        method: whose towers are trained.
         size: of a mini-batch, 1 or more; the last one of a batch may be smaller.
-        encode: stands in for `towers.encode` where the caller has compiled it.
+        encode: stands in for `method.towers.encode` where the caller has compiled it.
         replicated: whether several replicas train, in which no statistics can be gathered within a loop.
 
     Raises:
         UserError: towers with batch norm that several replicas train.
     """
+    towers = method.towers
     whole = encode or towers.encode
-    sides = {side: _Side(encoder, _of_side(whole, side), size) for side, encoder in towers.sides.items()}
+    sides = {
+        side: _Side(list(encoder.models.values()), _of_side(whole, side), size)
+        for side, encoder in towers.sides.items()
+    }
     if replicated and any(side.normalises for side in sides.values()):
         raise UserError(
             "--mini_batch_size on several devices needs towers without batch norm to train (--joint_norm=none, a "
@@ -59,9 +62,8 @@ def _of_side(encode: Encode, side: str) -> Callable[[Tensors], Tensors]:
 
 
 class _Side:
-    def __init__(self, encoder: Encoder, encode: Callable[[Tensors], Tensors], size: int):
+    def __init__(self, models: Sequence[keras.Model], encode: Callable[[Tensors], Tensors], size: int):
         self._encode, self._size = encode, size
-        models = encoder.models.values()
         self._trained = _distinct(variable for model in models for variable in model.trainable_variables)
         # What a forward pass writes: random states, which decide on its outputs, and averages, which do not.
         layers = [layer for model in models for layer in model._flatten_layers(include_self=False, recursive=True)]

@@ -69,7 +69,7 @@ class TrainStep:
         self._encode = _compiled_encode(method) if jit else None
         if mini_batch_size:
             replicated = strategy.num_replicas_in_sync > 1
-            self._encode = encode_in_mini_batches(method.towers, mini_batch_size, self._encode, replicated)
+            self._encode = encode_in_mini_batches(method, mini_batch_size, self._encode, replicated)
         self._phases = method.phases()
         self._compiled: dict[tuple[str, ...], Any] = {}
         self._gradients: dict[tuple[str, ...], list[str]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from xmkeras.layers.recurrent import PortableLSTM
+from xmkeras.layers import PortableLSTM
 
 Tensor = Any
 

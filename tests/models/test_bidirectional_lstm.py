@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.reference import lstm as reference
-from xmkeras.layers import BidirectionalLSTM
+from xmkeras.models.bidirectional_lstm import BidirectionalLSTM
 
 WIDTH, UNITS = 4, 3
 # Of the last, items times steps pass the size from which on the product of the weights' gradient is turned.
