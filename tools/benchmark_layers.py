@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.benchmark_worker import threads
+from tools import benchmark_worker
 
 Run = Callable[[], dict[str, float]]
 _SLOPE, _SMOOTHING, _MARGIN = 0.1, {"t2i": 9.0, "i2t": 4.0}, 0.2
@@ -26,29 +26,10 @@ def captions(batch: int, steps: int, dim: int, seed: int) -> tuple[np.ndarray, n
     return generator.normal(size=(batch, steps, dim)).astype(np.float32), lengths.astype(np.int64)
 
 
-def _tensorflow() -> Any:
-    import tensorflow as tf
-
-    if threads() is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads())
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    return tf
-
-
-def _torch() -> Any:
-    import torch
-
-    if threads() is not None:
-        torch.set_num_threads(threads())
-    return torch
-
-
-def _recurrent(make: Callable[[Any], Any], batch: int, steps: int, dim: int, units: int, seed: int) -> Run:
-    tf = _tensorflow()
-    import keras
-
+def _recurrent(make: Callable[[int], Any], batch: int, steps: int, dim: int, units: int, seed: int) -> Run:
+    tf = benchmark_worker.tensorflow()
     vectors, lengths = captions(batch, steps, dim, seed)
-    layer = make(keras)(units)
+    layer = make(units)
     x, mask = tf.constant(vectors), tf.sequence_mask(lengths, steps)
     layer.build(x.shape)
 
@@ -65,10 +46,10 @@ def _recurrent(make: Callable[[Any], Any], batch: int, steps: int, dim: int, uni
 def lstm(**sizes: int) -> Run:
     """Ours."""
 
-    def make(keras: Any) -> Any:
+    def make(units: int) -> Any:
         from xmkeras.models.bidirectional_lstm import BidirectionalLSTM
 
-        return BidirectionalLSTM
+        return BidirectionalLSTM(units)
 
     return _recurrent(make, **sizes)
 
@@ -76,15 +57,17 @@ def lstm(**sizes: int) -> Run:
 def keras_lstm(**sizes: int) -> Run:
     """Bidirectional(LSTM) of Keras."""
 
-    def make(keras: Any) -> Any:
-        return lambda units: keras.layers.Bidirectional(keras.layers.LSTM(units, return_sequences=True))
+    def make(units: int) -> Any:
+        import keras
+
+        return keras.layers.Bidirectional(keras.layers.LSTM(units, return_sequences=True))
 
     return _recurrent(make, **sizes)
 
 
 def torch_lstm(batch: int, steps: int, dim: int, units: int, seed: int) -> Run:
     """PyTorch's LSTM on packed sequences."""
-    torch = _torch()
+    torch = benchmark_worker.torch()
     vectors, lengths = captions(batch, steps, dim, seed)
     layer = torch.nn.LSTM(dim, units, bidirectional=True, batch_first=True)
     x = torch.from_numpy(vectors).requires_grad_()
@@ -102,7 +85,7 @@ def torch_lstm(batch: int, steps: int, dim: int, units: int, seed: int) -> Run:
 
 def attention(direction: str, batch: int, regions: int, steps: int, dim: int, train: bool, seed: int) -> Run:
     """Ours: scores of all pairs of a batch; with `train` the hinge and its gradients."""
-    tf = _tensorflow()
+    tf = benchmark_worker.tensorflow()
     from xmkeras import losses
     from xmkeras.losses.batch_scores import hardest_negatives, hinge_of_hardest
 
@@ -146,7 +129,7 @@ def attention(direction: str, batch: int, regions: int, steps: int, dim: int, tr
 
 def torch_loop(direction: str, batch: int, regions: int, steps: int, dim: int, train: bool, seed: int) -> Run:
     """The releases' way in PyTorch: caption by caption against all images, with attended vectors."""
-    torch = _torch()
+    torch = benchmark_worker.torch()
     images, words, lengths = _batch(batch, regions, steps, dim, seed)
     x = torch.from_numpy(images).requires_grad_(train)
     y = torch.from_numpy(words).requires_grad_(train)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.benchmark_worker import threads
+from tools import benchmark_worker
 
 Run = Callable[[], dict[str, float]]
 Inputs = types.SimpleNamespace
@@ -147,11 +147,7 @@ def inputs(batch: int, dim: int, seed: int) -> dict[str, np.ndarray]:
 
 def ours(name: str, batch: int, dim: int, seed: int, jit: bool) -> Run:
     """The loss and its gradients in a tf.function."""
-    import tensorflow as tf
-
-    if threads():
-        tf.config.threading.set_intra_op_parallelism_threads(threads())
-        tf.config.threading.set_inter_op_parallelism_threads(threads())
+    tf = benchmark_worker.tensorflow()
     from xmkeras import losses
 
     one = case(name)
@@ -175,10 +171,9 @@ def ours(name: str, batch: int, dim: int, seed: int, jit: bool) -> Run:
 def twin(name: str, batch: int, dim: int, seed: int) -> Run:
     """The twin and its gradients, run eagerly as PyTorch Metric Learning is."""
     import pytorch_metric_learning as library
-    import torch
     from pytorch_metric_learning import distances, losses, miners, reducers  # noqa: F401 - attributes of the library
 
-    torch.set_num_threads(threads() or torch.get_num_threads())
+    torch = benchmark_worker.torch()
     one = case(name)
     assert one.twin
     compute = one.twin

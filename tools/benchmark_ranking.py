@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tools.benchmark_worker import threads
+from tools import benchmark_worker
 
 Run = Callable[[], dict[str, float]]
 Sides = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -64,10 +64,9 @@ def xmkeras(queries: int, gallery: int, dim: int, noise: float, seed: int) -> Ru
 
 def sentence_transformers(queries: int, gallery: int, dim: int, noise: float, seed: int) -> Run:
     """semantic_search: the first 10 of each query."""
-    import torch
     from sentence_transformers.util import semantic_search
 
-    torch.set_num_threads(threads() or torch.get_num_threads())
+    torch = benchmark_worker.torch()
     asking, answering, query_keys, keys = data(queries, gallery, dim, noise, seed)
     tensors = torch.from_numpy(asking), torch.from_numpy(answering)
 
@@ -82,7 +81,7 @@ def faiss(queries: int, gallery: int, dim: int, noise: float, seed: int) -> Run:
     """The flat index of inner products, filled once: the first 10 of each query."""
     import faiss as library
 
-    library.omp_set_num_threads(threads() or library.omp_get_max_threads())
+    library.omp_set_num_threads(benchmark_worker.threads() or library.omp_get_max_threads())
     asking, answering, query_keys, keys = data(queries, gallery, dim, noise, seed)
     index = library.IndexFlatIP(dim)
     index.add(answering)

@@ -101,6 +101,24 @@ def threads() -> int | None:
     return int(value) if value else None
 
 
+def tensorflow() -> Any:
+    """TensorFlow with as many threads as this worker may use."""
+    import tensorflow as tf
+
+    if count := threads():
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+    return tf
+
+
+def torch() -> Any:
+    """PyTorch with as many threads as this worker may use."""
+    import torch as library
+
+    library.set_num_threads(threads() or library.get_num_threads())
+    return library
+
+
 def main(argv: Sequence[str]) -> int:
     """Answers each line of stdin with a run; returns the exit status."""
     answers, sys.stdout = sys.stdout, sys.stderr

@@ -49,6 +49,7 @@ def used_checkpoint(config: Config, run: RunDirectory) -> Checkpoint:
 
 
 def set_policy(config: Config, precision: str) -> None:
+    """Sets what a process computes in and by, before anything is built: precision, seed, determinism."""
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(config.train.seed)
     if config.train.deterministic:
