@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xmkeras import flags
-from xmkeras.data.bars import progress
+from xmkeras.bars import progress
 from xmkeras.data.karpathy import read_rows
 from xmkeras.errors import UserError
 from xmkeras.files import explained, new_array, write_atomically

@@ -118,6 +118,29 @@ def test_towers_over_vectors_start_at_cca(tmp_path: pathlib.Path):
     np.testing.assert_allclose(embedded(rows, sides, method), twin_cca(pairs), atol=1e-4)
 
 
+def test_regions_and_words_start_at_cca_of_their_means(tmp_path: pathlib.Path):
+    table = write_pairs(tmp_path / "pairs", 16)
+    bert = write_hugging_face(tmp_path / "bert")
+    _, rows, sides, method = started(
+        tmp_path / "run", *SMALL_BERT, "--method=scan", "--scan.words=dense", "--text_tower=bert", f"--bert={bert}",
+        "--source=table", f"--table={table}", "--labels=image", "--region_grid=2", "--nofeature_cache",
+        "--head_init=cca", r"--stage=steps=3 frozen=(image_backbone|text_encoder/bert_.*)/.*",
+    )  # fmt: skip
+    (regions,) = outputs("image", rows, sides, method, parts=1)
+    tokens, masks = outputs("text", rows, sides, method, parts=1)
+    means = np.array([one[mask][1:-1].mean(axis=0) for one, mask in zip(tokens, masks, strict=True)])
+    pairs = Pairs(regions.mean(axis=1), means, np.repeat(np.arange(16), 2))
+    dense = {
+        side: method.towers.sides[side].parts[-1].model.get_layer(name)
+        for side, name in (("image", "region_projection"), ("text", "word_projection"))
+    }
+    images, texts = (
+        unit(features @ np.asarray(dense[side].kernel) + np.asarray(dense[side].bias))
+        for side, features in (("image", pairs.images), ("text", pairs.texts))
+    )
+    np.testing.assert_allclose(texts @ images.T, twin_cca(pairs), atol=1e-4)
+
+
 @pytest.mark.parametrize("attention", ["additive", "multiplicative", "mean"])
 def test_images_of_fused_maps_start_whitened_at_the_means_of_the_maps(tmp_path: pathlib.Path, attention: str):
     table = write_pairs(tmp_path / "pairs", 32, by_colour=True)
@@ -197,6 +220,14 @@ def test_an_lstm_of_random_weights_is_refused(tmp_path: pathlib.Path):
     table = write_pairs(tmp_path / "pairs", 8)
     argv = [*SMALL, "--lstm_units=4", "--source=table", f"--table={table}", "--head_init=cca"]
     with pytest.raises(UserError, match="--lstm_units=0"):
+        started(tmp_path / "run", *argv)
+
+
+@pytest.mark.parametrize("method", ["--method=scan", "--method=vsrn"])
+def test_a_gru_of_random_weights_is_refused(tmp_path: pathlib.Path, method: str):
+    table = write_pairs(tmp_path / "pairs", 8)
+    argv = [*SMALL, method, "--region_grid=2", "--source=table", f"--table={table}", "--head_init=cca"]
+    with pytest.raises(UserError, match="does not end in a dense layer"):
         started(tmp_path / "run", *argv)
 
 

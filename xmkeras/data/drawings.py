@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from xmkeras.data.bars import progress
+from xmkeras.bars import progress
 from xmkeras.errors import UserError
 
 

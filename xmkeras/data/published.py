@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
-from xmkeras.data.bars import progress
+from xmkeras.bars import progress
 from xmkeras.errors import UserError
 
 _TIMEOUT_S = 20

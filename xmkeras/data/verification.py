@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from xmkeras.bars import progress
 from xmkeras.data import pipeline
-from xmkeras.data.bars import progress
 from xmkeras.data.rows import BadRow, RowTable
 from xmkeras.errors import UserError
 

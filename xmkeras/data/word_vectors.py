@@ -13,7 +13,6 @@ import unicodedata
 from typing import Protocol
 
 import numpy as np
-from absl import logging
 
 from xmkeras.data.minilm import MiniLm, model_folder
 from xmkeras.data.text import Vocabulary
@@ -118,7 +117,6 @@ class MiniLmVectors:
     def _common(self) -> np.ndarray:
         if self._cache.is_file():
             return np.load(self._cache)
-        logging.info("Computing the vectors of %d English words, once.", len(self.words))
         vectors = self._model.encode_words(self.words)
         self._cache.parent.mkdir(parents=True, exist_ok=True)
         partial = self._cache.with_name(f".{self._cache.stem}.{os.getpid()}.npy")

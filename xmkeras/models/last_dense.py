@@ -10,16 +10,17 @@ import numpy as np
 
 from xmkeras.errors import UserError
 from xmkeras.layers import MapAttention
-from xmkeras.models.encoder import Encoder
+from xmkeras.models.encoder import Encoder, Part
 
-_DENSE = ("joint_projection", "embedding")
+_DENSE = ("joint_projection", "embedding", "region_projection", "word_projection")
 _NORM = "joint_norm"
 # Layers of random weights between the features and the dense layer, and the flag that leaves them out.
 _RANDOM = {r"bidirectional": "--lstm_units=0", r"hidden_\d+": "--{side}_hidden=none"}
 
 
 def before_last_dense(side: str, encoder: Encoder) -> Encoder:
-    """The part of an encoder that ends where its last dense layer begins, on the same variables: (B, f).
+    """The part of an encoder that ends where its last dense layer begins, on the same variables: (B, f), the mean of
+    the vectors where an item has many.
 
     Raises:
         UserError: there is no such layer, other layers of random weights come before it, or something bends what it
@@ -30,7 +31,7 @@ def before_last_dense(side: str, encoder: Encoder) -> Encoder:
     # Not `dense.input`, which of an encoder that was cut in two belongs to the whole.
     nodes = [node for level in last.model._nodes_by_depth.values() for node in level]
     (features,) = next(node.input_tensors for node in nodes if node.operation is dense)
-    model = keras.Model(last.model.input, features, name=f"{last.model.name}_features")
+    model = keras.Model(last.model.input, _mean(features, last), name=f"{last.model.name}_features")
     for layer in model.layers:
         for pattern, flag in _RANDOM.items():
             if re.fullmatch(pattern, layer.name):
@@ -71,6 +72,14 @@ def start_last_dense(
     norm.moving_variance.assign(variances.astype(np.float32))
     norm.gamma.assign(np.sqrt(variances + norm.epsilon).astype(np.float32))
     norm.beta.assign(np.zeros(len(shift), np.float32))
+
+
+def _mean(features: keras.KerasTensor, part: Part) -> keras.KerasTensor:
+    """(B, f) of vectors (B, f) or of those (B, n, f) that the mask which the part gives says are there."""
+    if len(features.shape) == 2:
+        return features
+    mask = part.model.outputs[part.gives.index("mask")] if "mask" in part.gives else None
+    return keras.layers.GlobalAveragePooling1D(name="mean_vector")(features, mask=mask)
 
 
 def _last_dense(side: str, encoder: Encoder) -> keras.layers.Dense:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xmkeras.bars import progress
 from xmkeras.errors import UserError
 from xmkeras.files import explained, new_array
 from xmkeras.retrieval.counting import blocks
@@ -38,7 +39,8 @@ def compute(
     for scores of another shape.
     """
     with explained(path), new_array(path, (len(images), len(texts))) as matrix:
-        for rows in _shards(images, shard[0]):
+        shards = progress(_shards(images, shard[0]), len(images), "scoring images", size=len)
+        for rows in shards:
             block = images.block(rows)
             for columns in _shards(texts, shard[1]):
                 scores = np.asarray(score(block, texts.block(columns)), np.float32)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
+from xmkeras.bars import progress
 from xmkeras.config import Config
 from xmkeras.data.passes import one_pass
 from xmkeras.data.readers import Items, Reader, Several, TokenVectors, Vectors
@@ -85,8 +85,8 @@ def _cached(folder: pathlib.Path, side: str, views: Views, items: Items, front: 
     ragged = any(keras.backend.standardize_dtype(output.dtype) == "bool" for output in last.model.outputs)
     paths = [folder / stem] if ragged else [folder / f"{stem}{_suffix(side, name)}.npy" for name in entries]
     if not all(path.exists() for path in paths):
-        logging.info("Computing what the frozen part makes of %d %ss, once.", len(items), side)
-        blocks = _blocks(front.folded() if folds else front, views, items, entries, ragged)
+        made = _blocks(front.folded() if folds else front, views, items, entries, ragged)
+        blocks = progress(made, len(items), f"features of {side}s", size=lambda block: len(block[0]))
         with explained(paths[0], "train with --nofeature_cache"):
             _write_ragged(paths[0], blocks) if ragged else _write(paths, _kinds(last, kind), len(items), blocks)
     if ragged:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from xmkeras.bars import progress
 from xmkeras.config import PICTURES, Config
 from xmkeras.data.passes import one_pass
 from xmkeras.data.readers import Items, Reader
@@ -226,7 +227,7 @@ def stream(
     encode = encoding.traced({name: spec for name, spec in dataset.element_spec.items() if name != "item"})
     numbers: list[np.ndarray] = []
     with EmbeddingWriter(folder, encoding.dim) as writer:
-        for batch in dataset:
+        for batch in progress(dataset, len(items), f"embedding {side}s", size=lambda batch: len(batch["item"])):
             number = batch.pop("item").numpy()
             rows = items.rows[number]
             numbers.append(number)
