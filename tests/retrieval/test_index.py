@@ -138,12 +138,6 @@ def test_vectors_that_are_not_finite_count_as_broken(folder):
     assert index.broken == [f"{folder / '05.webp'} is not an image that can be decoded"]
 
 
-def test_progress_reports_files_done(folder):
-    steps = []
-    update(folder, Embed(), progress=lambda done, total: steps.append((done, total)))
-    assert steps == [(4, 20), (8, 20), (12, 20), (16, 20), (20, 20)]
-
-
 @pytest.mark.parametrize("survives", [0, 5, 13])
 def test_a_killed_update_goes_on_where_it_was(folder, survives):
     process = multiprocessing.get_context("fork").Process(target=update, args=(folder, Embed(die_after=survives)))

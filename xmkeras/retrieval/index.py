@@ -13,6 +13,7 @@ from typing import Literal
 import faiss
 import numpy as np
 
+from xmkeras.bars import progress
 from xmkeras.errors import UserError
 from xmkeras.retrieval.scores import normalised
 from xmkeras.retrieval.store import Entry, VectorStore
@@ -20,7 +21,6 @@ from xmkeras.retrieval.store import Entry, VectorStore
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 Embed = Callable[[list[bytes]], tuple[np.ndarray, np.ndarray]]
-Progress = Callable[[int, int], None]
 IndexScore = Literal["cosine", "euclidean"]
 
 # What is kept of an embedding.
@@ -59,7 +59,6 @@ class ImageIndex:
         *,
         score: IndexScore = "cosine",
         batch: int = 64,
-        progress: Progress | None = None,
     ) -> "ImageIndex":
         """The index of all images below `folder`, brought up to date.
 
@@ -69,7 +68,7 @@ class ImageIndex:
 
         cache_dir: where indexes are kept, one a folder and model. embed: the encoded images of a batch ->
         their vectors (n, d) and which of them are valid (n,). model_fingerprint: changes when the model does.
-        score: by which the model was evaluated. progress: called with the number of files done and to do.
+        score: by which the model was evaluated.
         Raises UserError when there is no such folder or no image in it that can be read.
         """
         root = Path(folder)
@@ -88,7 +87,7 @@ class ImageIndex:
             known = store.entries.copy()
             todo = [path for path in files if path not in known or known[path].stamp != files[path]]
             try:
-                _embed(store, root, [(path, files[path]) for path in todo], embed, _KEPT[score], batch, progress)
+                _embed(store, root, [(path, files[path]) for path in todo], embed, _KEPT[score], batch)
                 store.keep(files)
             except OSError as error:
                 raise UserError(f"cannot write the index {place} ({error.strerror}); what is done is kept") from error
@@ -135,9 +134,10 @@ def _embed(
     embed: Embed,
     kept: Callable[[np.ndarray], np.ndarray],
     batch: int,
-    progress: Progress | None,
 ) -> None:
-    for start in range(0, len(files), batch):
+    starts = range(0, len(files), batch)
+    label = f"embedding {root}"
+    for start in progress(starts, len(files), label, size=lambda start: min(batch, len(files) - start)):
         entries, images = [], []
         for path, stamp in files[start : start + batch]:
             entry = Entry(path, *stamp)
@@ -147,8 +147,6 @@ def _embed(
                 entry = Entry(path, *stamp, fault=f"cannot be read ({error.strerror})")
             entries.append(entry)
         store.append(*_checked(entries, images, embed, kept))
-        if progress:
-            progress(min(start + batch, len(files)), len(files))
 
 
 def _checked(

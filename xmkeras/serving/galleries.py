@@ -64,7 +64,6 @@ class FolderGallery:
             model.fingerprint,
             score=model.vector_score(),
             batch=model.batch_size,
-            progress=lambda done, total: say(f"Embedding {folder}: {done} of {total} images"),
         )
         for note in self._index.notes:
             say(note)
@@ -178,7 +177,7 @@ def open_gallery(
         gallery: "packed", or the name of the split that the export packed.
         side: "image", or "text" for the packed sentences.
         cache: where indexes of folders are kept; empty: ~/.cache/xmkeras/index.
-        say: gets a line of progress at a time; by default it is written to standard error.
+        say: gets a line at a time of what is to be known; by default it is written to standard error.
 
     Raises:
         UserError: both are given, or neither where nothing is packed either; what is given does not exist.
