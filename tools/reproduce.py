@@ -14,7 +14,8 @@ A table is a JSON file, named by its path or by its name in `tools/tables`:
 - `flags`: of every row, before its own.
 - `rows`: each with a `name`, `flags`, and, where there are any, `published` figures by head. A row that is no training
   names a function in `by`, "module:function", which is called with the flags, the split and the row's `options`, and
-  returns figures by name; one that depends on no seed says `"seeds": 1`.
+  returns figures by name; one that depends on no seed says `"seeds": 1`. A row that is no training either names other
+  rows in `ensemble`: it measures the mean of the scores of their runs of the same seed, which keep their checkpoints.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Row:
         published: figures by the heads of the columns.
         by: the function that measures it without a training, "module:function".
         options: of that function.
+        ensemble: names of other rows, whose scores are averaged.
         seeds: how many at most; 0 for all.
     """
 
@@ -62,6 +64,7 @@ class Row:
     published: Figures = dataclasses.field(default_factory=dict)
     by: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    ensemble: tuple[str, ...] = ()
     seeds: int = 0
 
     @property
@@ -92,11 +95,15 @@ class Table:
         path = pathlib.Path(name) if name.endswith(".json") else TABLES / f"{name}.json"
         try:
             given = json.loads(path.read_text(encoding="utf-8"))
-            rows = tuple(Row(**{**row, "flags": tuple(row.get("flags", ()))}) for row in given.pop("rows"))
+            rows = tuple(
+                Row(**{**row, "flags": tuple(row.get("flags", ())), "ensemble": tuple(row.get("ensemble", ()))})
+                for row in given.pop("rows")
+            )
             table = cls(**{**given, "flags": tuple(given.get("flags", ()))}, rows=rows)
             unknown = {head for row in rows for head in row.published} - {*table.columns}
             if unknown or len({row.folder for row in rows}) < len(rows) or not rows:
                 raise ValueError(f"no column {min(unknown)}" if unknown else "rows need names of their own")
+            table.check_ensembles()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             known = ", ".join(sorted(file.stem for file in TABLES.glob("*.json")))
             raise UserError(
@@ -106,15 +113,31 @@ class Table:
         return table
 
 
-def measure_seed(folder: pathlib.Path, row: Row, flags: Sequence[str], split: str, features: str) -> Figures:
+    def check_ensembles(self) -> None:
+        """Raises ValueError where an ensemble is not of rows above it that are trained."""
+        trained: set[str] = set()
+        for row in self.rows:
+            if missing := [name for name in row.ensemble if name not in trained]:
+                raise ValueError(f"no trained row {missing[0]!r} above the ensemble {row.name!r}")
+            trained |= set() if row.by or row.ensemble else {row.name}
+
+    def kept(self) -> set[str]:
+        """The names of rows whose checkpoints others need."""
+        return {name for row in self.rows for name in row.ensemble}
+
+
+def measure_seed(
+    folder: pathlib.Path, row: Row, flags: Sequence[str], split: str, features: str, *, keep: bool = False
+) -> Figures:
     """Trains a row into `folder` and measures `split`; what has been measured before is read from its record.
 
     Args:
-        folder: of the run; of its checkpoints and embeddings nothing is kept.
-        row: is measured by its function where it has one.
+        folder: of the run; the runs of the other rows lie in folders beside its own.
+        row: is measured by its function where it has one, or as the ensemble that it is.
         flags: all of them, with the seed.
         split: "validation" or "test".
         features: folder of cached features, where the flags name none.
+        keep: leave the checkpoints; of the embeddings nothing is kept.
 
     Raises:
         UserError: a flag is wrong, or data are missing.
@@ -124,11 +147,12 @@ def measure_seed(folder: pathlib.Path, row: Row, flags: Sequence[str], split: st
         known: dict[str, float] = json.loads(record.read_text(encoding="utf-8"))
         return known
     began = time.monotonic()
-    figures = (_called(row) if row.by else _trained)(folder, flags, split, features)
+    how = _called(row) if row.by else _averaged(row) if row.ensemble else _trained
+    figures = how(folder, flags, split, features)
     figures = {**figures, MINUTES: (time.monotonic() - began) / 60}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(record, json.dumps(figures, indent=1))
-    for part in ("checkpoints", "embeddings", "tensorboard"):
+    for part in ("embeddings", "tensorboard", *(() if keep else ("checkpoints",))):
         shutil.rmtree(folder / part, ignore_errors=True)
     return figures
 
@@ -144,6 +168,23 @@ def _called(row: Row) -> Callable[..., Figures]:
     def measured(folder: pathlib.Path, flags: Sequence[str], split: str, features: str) -> Figures:
         figures: Figures = function(_config(folder, flags, features), split, **row.options)
         return figures
+
+    return measured
+
+
+def _averaged(row: Row) -> Callable[..., Figures]:
+    """The ensemble of a row, which has to be measured after its members."""
+
+    def measured(folder: pathlib.Path, flags: Sequence[str], split: str, features: str) -> Figures:
+        from xmkeras.run import evaluation
+        from xmkeras.run.directory import RunDirectory
+
+        first, *others = (folder.parent.parent / Row(name).folder / folder.name for name in row.ensemble)
+        run = RunDirectory.existing(str(first))
+        results = evaluation.measure(run.config(), run, split, cached=True, ensemble=list(map(str, others)))[0].results
+        for member in (first, *others):
+            shutil.rmtree(member / "embeddings", ignore_errors=True)
+        return results
 
     return measured
 
@@ -181,12 +222,14 @@ def run(
         UserError: a flag is wrong, or data are missing.
     """
     results: dict[str, list[Figures]] = {row.name: [] for row in table.rows}
+    kept = table.kept()
     for number, seed in enumerate(seeds):
         for row in table.rows:
             if row.seeds and number >= row.seeds:
                 continue
             flags = [*table.flags, *row.flags, *more, f"--seed={seed}"]
-            figures = measure_seed(out / row.folder / f"seed-{seed}", row, flags, split, str(out / "features"))
+            folder, keep = out / row.folder / f"seed-{seed}", row.name in kept
+            figures = measure_seed(folder, row, flags, split, str(out / "features"), keep=keep)
             missing = [figure for figure in table.columns.values() if figure not in figures]
             if missing:
                 raise UserError(

@@ -65,6 +65,7 @@ def test_latex_escapes_and_has_a_line_of_published_figures():
         '{"columns": {"a": "a"}, "rows": [{"name": "x"}, {"name": "x"}]}',
         '{"columns": {"a": "a"}, "rows": [{"name": "x", "published": {"b": 1}}]}',
         '{"columns": {"a": "a"}, "rows": [{"name": "x", "colour": 1}]}',
+        '{"columns": {"a": "a"}, "rows": [{"name": "both", "ensemble": ["x"]}, {"name": "x"}]}',
     ],
 )
 def test_a_bad_file_is_explained(tmp_path: pathlib.Path, text: str):
@@ -79,7 +80,7 @@ def test_shipped_tables_have_rows_that_differ(path: pathlib.Path):
     seen = set()
     for row in table.rows:
         config = flags.parse([*table.flags, *row.flags]).config
-        seen.add(json.dumps([config.as_flags(), row.by, dict(row.options)], sort_keys=True))
+        seen.add(json.dumps([config.as_flags(), row.by, dict(row.options), row.ensemble], sort_keys=True))
     assert len(seen) == len(table.rows) > 1
 
 
@@ -93,6 +94,7 @@ def test_rows_share_features_and_are_measured_once(tmp_path: pathlib.Path, capsy
         "rows": [
             {"name": "CMPM", "flags": ["--cmpm.classifier=none"]},
             {"name": "CMPC", "flags": ["--cmpm.classifier=cmpc"]},
+            {"name": "twice CMPM", "ensemble": ["CMPM", "CMPM"]},
             {"name": "rows", "by": "tests.tools.test_reproduce:number_of_rows", "options": {"times": 2}, "seeds": 1},
         ],
     }
@@ -111,10 +113,15 @@ def test_rows_share_features_and_are_measured_once(tmp_path: pathlib.Path, capsy
     # Of the training, validation and test images, for both rows and seeds.
     assert len(list((out / "features").iterdir())) == 3 * len({"3", "4"})
     assert json.loads((out / "cmpc" / "seed-4" / "test.json").read_text())["step"] == 1
-    assert not list(out.glob("*/*/checkpoints"))
+    for seed in (3, 4):
+        records = (out / row / f"seed-{seed}" / "test.json" for row in ("cmpm", "twice-cmpm"))
+        alone, twice = (json.loads(record.read_text()) for record in records)
+        assert twice["rsum"] == alone["rsum"]
+    assert {path.parts[-3] for path in out.glob("*/*/checkpoints")} == {"cmpm"}  # which the ensemble needs
+    assert not list(out.glob("*/*/embeddings"))
     assert table.startswith("|  | rsum | seeds |")
     assert reproduce.main([*arguments[:3], "--rows=nothing"]) == 2
-    assert "CMPM, CMPC, rows" in capsys.readouterr().err
+    assert "CMPM, CMPC, twice CMPM, rows" in capsys.readouterr().err
 
 
 def number_of_rows(config: Config, split: str, times: int) -> dict[str, float]:

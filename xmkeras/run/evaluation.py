@@ -27,20 +27,37 @@ from xmkeras.run.sides import check_table, read_kept, sides_of
 from xmkeras.run.trained import Loaded, fresh, load
 
 
-def measure(config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False) -> tuple[Measured, int]:
+def measure(
+    config: Config, run: RunDirectory, split: str = "test", *, cached: bool = False, ensemble: Sequence[str] = ()
+) -> tuple[Measured, int]:
     """What `evaluate` measures, without a report, and the step of the weights.
 
-    With `cached`, what the fronts make that the last stage did not train is kept and read as it is in training, which
-    many runs over one split share.
+    Args:
+        config: of the run; its data may be another set's.
+        run: the run.
+        split: "train", "validation" or "test".
+        cached: what the fronts make that the last stage did not train is kept and read as it is in training, which many
+            runs over one split share.
+        ensemble: directories of runs whose scores are averaged with this one's.
+
+    Raises:
+        UserError: a run has no checkpoint, or the split's data are missing.
     """
-    part, loaded = load_table(config).split(split), load(config, run)
-    evaluator = _evaluator(config, part, run.embeddings(split), loaded)
-    if cached:
-        freeze(config, loaded.method, stages_of(config)[-1])
-        # As in training: averages of frozen weights may differ from them by rounding.
-        kept = not config.train.ema
-        evaluator.readers = readers_of(config, run, part, loaded.sides, loaded.method, training=False, cached=kept)
-    return evaluator.measure(), loaded.step
+    part = load_table(config).split(split)
+    others = [RunDirectory.existing(path) for path in ensemble]
+    members = [(config, run), *((_on_data_of(config, other), other) for other in others)]
+    evaluators, steps = [], []
+    for own, member in members:
+        loaded = load(own, member)
+        evaluator = _evaluator(own, part, member.embeddings(split), loaded)
+        if cached:
+            freeze(own, loaded.method, stages_of(own)[-1])
+            # As in training: averages of frozen weights may differ from them by rounding.
+            kept = not own.train.ema
+            evaluator.readers = readers_of(own, member, part, loaded.sides, loaded.method, training=False, cached=kept)
+        evaluators.append(evaluator)
+        steps.append(loaded.step)
+    return evaluators[0].measure(ensemble=evaluators[1:]), steps[0]
 
 
 def evaluate(
@@ -155,8 +172,13 @@ def _evaluator(config: Config, part: RowTable, workspace: pathlib.Path, loaded: 
 
 def _evaluator_of(run: RunDirectory, config: Config, part: RowTable, workspace: pathlib.Path) -> Evaluator:
     """Another run's model on the data of this one."""
-    config = dataclasses.replace(run.config(), data=config.data)
+    config = _on_data_of(config, run)
     return _evaluator(config, part, workspace, load(config, run))
+
+
+def _on_data_of(config: Config, run: RunDirectory) -> Config:
+    """How another run was made, on the data of this one."""
+    return dataclasses.replace(run.config(), data=config.data)
 
 
 def _untrained(
