@@ -1,6 +1,6 @@
-"""Times losses, ranking, the Bi-LSTM and cross attention beside their peers, in one run, and prints ratios.
+"""Times losses, ranking, the Bi-LSTM, cross attention and the decoder beside their peers, in one run; prints ratios.
 
-    python -m tools.benchmark losses ranking recurrent attention --output=docs/results/benchmark.md
+    python -m tools.benchmark losses ranking recurrent attention decoding --output=docs/results/benchmark.md
 
 Each contender is a process of its own. They are asked in turns, A B A B, and a ratio is the median over the turns of
 the quotient within a turn, so that what else the machine does falls on both. Peers that are not installed
@@ -44,14 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = None if threads == "all" else int(threads)
         clock = "cpu" if count == 1 else "wall"
         words = f"{threads} thread{'' if count == 1 else 's'}, {'CPU time' if clock == 'cpu' else 'time by the clock'}"
-        if "losses" in options.what:
-            parts.append(f"## Losses, {words}\n\n{_losses(options, count, clock)}")
-        if "ranking" in options.what:
-            parts.append(f"## Ranking, {words}\n\n{_ranking(options, count, clock)}")
-        if "recurrent" in options.what:
-            parts.append(f"## Bi-LSTM, {words}\n\n{_recurrent(options, count, clock)}")
-        if "attention" in options.what:
-            parts.append(f"## Cross attention, {words}\n\n{_attention(options, count, clock)}")
+        for what, (title, measure) in _PARTS.items():
+            if what in options.what:
+                parts.append(f"## {title}, {words}\n\n{measure(options, count, clock)}")
     text = "\n\n".join(parts) + "\n"
     print(text)
     if options.output:
@@ -61,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="+", choices=["losses", "ranking", "recurrent", "attention"])
+    parser.add_argument("what", nargs="+", choices=list(_PARTS))
     parser.add_argument("--threads", action="append", type=_threads, help="a number or all; may be repeated")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -82,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--units", type=int, default=512, help="of the Bi-LSTM, and the size of its inputs")
     parser.add_argument("--pairs", type=int, default=64, help="images and captions of a batch of cross attention")
     parser.add_argument("--regions", type=int, default=36)
+    parser.add_argument("--size", type=int, default=224, help="sides that decoded images get")
+    parser.add_argument("--width", action="append", type=int, help="of JPEG files; may be repeated: 500, 2000, 4000")
     return parser
 
 
@@ -155,6 +152,26 @@ def _attention(options: argparse.Namespace, threads: int | None, clock: str) -> 
             name = f"{direction}, {'hinge, forward and backward' if train else 'scores'}"
             cases[name] = {peer: (f"{_LAYERS}:{target}", sizes) for peer, target in peers.items()}
     return _beside(cases, threads, options.repetitions, clock)
+
+
+def _decoding(options: argparse.Namespace, threads: int | None, clock: str) -> str:
+    cases = {}
+    peers = {"ours": "ours", "ours, whole": "ours_whole", "Pillow": "pillow", "Pillow, draft": "pillow_draft"}
+    for width in options.width or [500, 2000, 4000]:
+        sizes = {"height": width * 3 // 4, "width": width, "size": options.size, "seed": options.seed}
+        cases[f"four of {width} x {width * 3 // 4}"] = {
+            peer: (f"tools.benchmark_decoding:{target}", sizes) for peer, target in peers.items()
+        }
+    return _beside(cases, threads, options.repetitions, clock)
+
+
+_PARTS = {
+    "losses": ("Losses", _losses),
+    "ranking": ("Ranking", _ranking),
+    "recurrent": ("Bi-LSTM", _recurrent),
+    "attention": ("Cross attention", _attention),
+    "decoding": ("Decoding", _decoding),
+}
 
 
 def _beside(
@@ -289,6 +306,8 @@ def _notes(options: argparse.Namespace) -> dict[str, str]:
         "attention": f"- attention: SCAN's scores of {options.pairs} images of {options.regions} regions with as many"
         f" captions of a third of {options.steps} tokens or more, d = {options.dim}, and its hinge on hardest"
         " negatives; the loops are written as the releases', a caption at a time",
+        "decoding": f"- decoding: four JPEG files of noise like photographs to {options.size} x {options.size} pixels,"
+        " one behind the other; drafts and `ours` unpack large files at a part of their size",
     }
 
 

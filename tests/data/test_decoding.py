@@ -48,6 +48,32 @@ def test_a_window_has_at_least_one_pixel_and_at_most_all(decode_window):
     assert decode_window(KINDS["png"], [1.0, 1.0, 0.7, 0.7]).shape == (samples.HEIGHT, samples.WIDTH, 3)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("target", "ratio"), [((9, 11), 1), ((8, 10), 2), ((3, 5), 4), ((2, 2), 8), ((2, 11), 1)])
+def test_a_jpeg_unpacks_at_a_part_of_its_size_where_the_target_is_a_sixth(orientation, target, ratio):
+    data = samples.jpeg_turned(orientation)
+    target = target if orientation == 1 else target[::-1]
+    whole = decoding.decode(data).numpy()
+    part = decoding.decode(data, target=target).numpy()
+    assert part.shape == (whole.shape[0] // ratio, whole.shape[1] // ratio, 3)
+    averaged = tf.image.resize(whole, part.shape[:2], method="area")
+    assert np.abs(part - averaged).mean() < 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_of_a_window_its_own_sides_count(orientation):
+    data = samples.jpeg_turned(orientation)
+    height, width = decoding.decode(data).shape[:2]
+    part = decoding.decode(data, target=(2, 2), window=tf.constant([0.5, 0.5, 1.0, 1.0])).numpy()
+    assert part.shape == (height // 8, width // 8, 3)  # a half at a quarter of the size
+    averaged = tf.image.resize(decoding.decode(data)[height // 2 :, width // 2 :], part.shape[:2], method="area")
+    assert np.abs(part - averaged).mean() < 1
+
+
+def test_a_png_is_unpacked_whole():
+    assert decoding.decode(KINDS["png"], target=(1, 1)).shape == (samples.HEIGHT, samples.WIDTH, 3)
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp", "bmp"])
 def test_a_header_of_too_many_pixels_is_refused_before_decoding(decode, kind):
     with pytest.raises(tf.errors.InvalidArgumentError, match="not between 1 and 67108864 pixels"):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tools import benchmark, benchmark_layers, benchmark_losses, benchmark_ranking
+from tools import benchmark, benchmark_decoding, benchmark_layers, benchmark_losses, benchmark_ranking
 from tools.benchmark_worker import Absent, Sample, Worker
 from xmkeras.errors import UserError
 
@@ -115,6 +115,13 @@ def test_the_lstm_beside_that_of_keras_at_a_tiny_size(capsys):
     rows = [[c.strip() for c in line.split("|")] for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]
     assert {("training step, B 3", "ours"), ("training step, B 3", "Keras")} <= {(row[1], row[2]) for row in rows}
     assert all(float(row[3]) > 0 for row in rows if row[2] in ("ours", "Keras"))
+
+
+def test_decoders_make_the_same_of_files_that_no_one_unpacks_in_part():
+    sizes = {"height": 30, "width": 40, "size": 16, "seed": 0}
+    ours = benchmark_decoding.ours(**sizes)()["value"]
+    for contender in (benchmark_decoding.ours_whole, benchmark_decoding.pillow, benchmark_decoding.pillow_draft):
+        assert contender(**sizes)()["value"] == pytest.approx(ours, abs=0.2)
 
 
 def test_ratios_of_a_whole_run(tmp_path: pathlib.Path):

@@ -165,7 +165,8 @@ class Pictures:
         return np.arange(len(items))
 
     def stamp(self) -> object:
-        return self.table.fingerprint(), self.table.image_stamp(), self.size, self.augmentation, self.views, self.seed
+        pixels = images.VERSION, self.size, self.augmentation, self.views, self.seed
+        return self.table.fingerprint(), self.table.image_stamp(), *pixels
 
     def _varied(self, data: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         seed = tf.stack([tf.constant(self.seed, tf.int64), position])
