@@ -143,3 +143,11 @@ def test_goes_through_a_saved_model_and_its_config(tmp_path):
 def test_length_and_batch_are_known_where_they_were_known():
     assert BidirectionalLSTM(UNITS)(keras.Input((7, WIDTH), batch_size=2)).shape == (2, 7, 2 * UNITS)
     assert BidirectionalLSTM(UNITS)(keras.Input((None, WIDTH))).shape == (None, None, 2 * UNITS)
+
+
+def test_a_policy_of_its_own_reaches_both_directions():
+    layer = BidirectionalLSTM(UNITS, dtype="mixed_float16")
+    again = BidirectionalLSTM.from_config(layer.get_config())
+    for one in (layer, again):
+        inner = (one.forward_layer, one.backward_layer)
+        assert {one.compute_dtype, *(part.compute_dtype for part in inner)} == {"float16"}

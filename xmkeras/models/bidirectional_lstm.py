@@ -29,7 +29,8 @@ class BidirectionalLSTM(keras.layers.Bidirectional):
 
     def __init__(self, units: int, **kwargs: Any):
         self.units = units
-        super().__init__(PortableLSTM(units, return_sequences=True, name="lstm"), merge_mode="concat", **kwargs)
+        lstm = PortableLSTM(units, return_sequences=True, dtype=kwargs.get("dtype"), name="lstm")
+        super().__init__(lstm, merge_mode="concat", **kwargs)
 
     def call(
         self, sequences: Tensor, initial_state: Any = None, mask: Tensor | None = None, training: bool | None = None
