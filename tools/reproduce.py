@@ -112,18 +112,28 @@ class Table:
             ) from error
         return table
 
-
     def check_ensembles(self) -> None:
-        """Raises ValueError where an ensemble is not of rows above it that are trained."""
-        trained: set[str] = set()
+        """Raises ValueError where an ensemble is more than that, or not of rows above it that are trained as often."""
+        trained: dict[str, int] = {}
         for row in self.rows:
-            if missing := [name for name in row.ensemble if name not in trained]:
-                raise ValueError(f"no trained row {missing[0]!r} above the ensemble {row.name!r}")
-            trained |= set() if row.by or row.ensemble else {row.name}
+            if row.ensemble and (row.by or row.flags or row.options):
+                raise ValueError(f"the ensemble {row.name!r} takes neither flags nor a function")
+            for name in row.ensemble:
+                if name not in trained:
+                    raise ValueError(f"no trained row {name!r} above the ensemble {row.name!r}")
+                if trained[name] and not 0 < row.seeds <= trained[name]:
+                    raise ValueError(f"{name!r} has fewer seeds than the ensemble {row.name!r}")
+            if not (row.by or row.ensemble):
+                trained[row.name] = row.seeds
 
     def kept(self) -> set[str]:
         """The names of rows whose checkpoints others need."""
         return {name for row in self.rows for name in row.ensemble}
+
+    def chosen(self, pattern: str) -> set[str]:
+        """The names that hold a regular expression, and those of the rows that these need."""
+        found = [row for row in self.rows if re.search(pattern, row.name)]
+        return {name for row in found for name in (row.name, *row.ensemble)}
 
 
 def measure_seed(
@@ -180,6 +190,11 @@ def _averaged(row: Row) -> Callable[..., Figures]:
         from xmkeras.run.directory import RunDirectory
 
         first, *others = (folder.parent.parent / Row(name).folder / folder.name for name in row.ensemble)
+        for member in (first, *others):
+            if (member / f"{split}.json").is_file() and not (member / "checkpoints").is_dir():
+                raise UserError(
+                    f"{member} was measured without keeping its weights, which {row.name!r} needs; delete it."
+                )
         run = RunDirectory.existing(str(first))
         results = evaluation.measure(run.config(), run, split, cached=True, ensemble=list(map(str, others)))[0].results
         for member in (first, *others):
@@ -214,18 +229,20 @@ def _config(folder: pathlib.Path, flags: Sequence[str], features: str) -> Any:
 
 
 def run(
-    table: Table, out: pathlib.Path, seeds: Sequence[int], split: str, more: Sequence[str] = ()
+    table: Table, out: pathlib.Path, seeds: Sequence[int], split: str, more: Sequence[str] = (), pattern: str = ""
 ) -> dict[str, list[Figures]]:
     """The figures of every row, one dictionary a seed; seeds are the outer loop, so that all rows grow alike.
+
+    With a `pattern`, of the rows whose names hold it, and of those that they need.
 
     Raises:
         UserError: a flag is wrong, or data are missing.
     """
     results: dict[str, list[Figures]] = {row.name: [] for row in table.rows}
-    kept = table.kept()
+    kept, chosen = table.kept(), table.chosen(pattern)
     for number, seed in enumerate(seeds):
         for row in table.rows:
-            if row.seeds and number >= row.seeds:
+            if row.name not in chosen or (row.seeds and number >= row.seeds):
                 continue
             flags = [*table.flags, *row.flags, *more, f"--seed={seed}"]
             folder, keep = out / row.folder / f"seed-{seed}", row.name in kept
@@ -326,16 +343,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", required=True, help="file, or name in tools/tables")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the runs and the table; runs/NAME if not given")
     parser.add_argument("--seeds", default="3", help="how many, or a list: 0,1,2")
-    parser.add_argument("--rows", default="", help="regular expression; only rows whose names hold it")
+    parser.add_argument("--rows", default="", help="regular expression of the names of rows; others as these need them")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     given = parser.parse_args(arguments[:cut])
     out = given.out or pathlib.Path("runs") / pathlib.Path(given.table).stem
     try:
         table = Table.load(given.table)
-        rows = tuple(row for row in table.rows if re.search(given.rows, row.name))
-        if not rows:
+        if not table.chosen(given.rows):
             raise UserError(f"--rows={given.rows} is in none of: {', '.join(row.name for row in table.rows)}.")
-        run(dataclasses.replace(table, rows=rows), out, seeds_of(given.seeds), given.split, arguments[cut + 1 :])
+        run(table, out, seeds_of(given.seeds), given.split, arguments[cut + 1 :], given.rows)
     except UserError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2

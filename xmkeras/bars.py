@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -16,19 +17,49 @@ _ON_TERMINAL, _IN_FILE = 0.5, 15.0
 def progress(
     items: Iterable[T], total: int, label: str, *, size: Callable[[T], int] = lambda item: 1, after: float = 3.0
 ) -> Iterator[T]:
-    """Passes `items` through while standard error shows how far they are.
+    """Passes `items` through while standard error shows how far they are; a closed stream stops no work.
 
     Args:
         items: what is worked on; an item counts as done when the next one is asked for.
         total: sum of the sizes of all.
         label: says what is being done.
         size: how much of the total an item is.
-        after: seconds before the bar appears; what is done sooner leaves no trace.
+        after: seconds before the bar appears, in a file with its first state after a quarter of a minute; what is done
+            sooner leaves no trace.
     """
-    on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    between = _ON_TERMINAL if on_terminal else _IN_FILE
-    with tqdm(total=total, desc=label, unit="", file=sys.stderr, mininterval=between, delay=after) as bar:
+    stream = _Forgiving(sys.stderr)
+    between = _ON_TERMINAL if stream.isatty() else _IN_FILE
+    # Always on the first line: of a bar that an error has left open, the next one need not know.
+    with tqdm(
+        total=total, desc=label, unit="", file=stream, mininterval=between, maxinterval=max(between, 10.0), delay=after,
+        position=0,
+    ) as bar:  # fmt: skip
         for item in items:
             done = size(item)  # before someone takes it apart
             yield item
             bar.update(done)
+
+
+class _Forgiving:
+    """A stream that may be closed, broken or none at all."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "ascii"
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stream.flush()
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())
+
+    def isatty(self) -> bool:
+        try:
+            return bool(self._stream.isatty())
+        except (OSError, ValueError, AttributeError):
+            return False

@@ -170,8 +170,8 @@ class ModelConfig(Options):
     head_init: str = _embedding(
         "random",
         "what the last dense layer of each tower starts with: random weights, or a closed form of the features of the "
-        "training split: cca, canonical correlations of images and texts; of images alone whitened, by the covariance "
-        "within classes, or pca",
+        "training split (of their means where an item has many vectors): cca, canonical correlations of images and "
+        "texts; of images alone whitened, by the covariance within classes, or pca",
         ("random", "cca", "whitened", "pca"),
     )
     joint_norm: str = _embedding(

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.data import samples
-from xmkeras.data import decoding
+from xmkeras.data import decoding, images
 
 KINDS = samples.every_kind()
 
@@ -48,30 +48,45 @@ def test_a_window_has_at_least_one_pixel_and_at_most_all(decode_window):
     assert decode_window(KINDS["png"], [1.0, 1.0, 0.7, 0.7]).shape == (samples.HEIGHT, samples.WIDTH, 3)
 
 
+@pytest.fixture(scope="module")
+def decode_for():
+    return tf.function(decoding.decode_for)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize(("target", "ratio"), [((9, 11), 1), ((8, 10), 2), ((3, 5), 4), ((2, 2), 8), ((2, 11), 1)])
-def test_a_jpeg_unpacks_at_a_part_of_its_size_where_the_target_is_a_sixth(orientation, target, ratio):
+def test_a_jpeg_is_unpacked_in_part_where_the_target_is_a_sixth(decode_for, orientation, target, ratio):
     data = samples.jpeg_turned(orientation)
     target = target if orientation == 1 else target[::-1]
     whole = decoding.decode(data).numpy()
-    part = decoding.decode(data, target=target).numpy()
-    assert part.shape == (whole.shape[0] // ratio, whole.shape[1] // ratio, 3)
+    part, extent = decode_for(data, target)
+    np.testing.assert_array_equal(extent, np.array(whole.shape[:2]) / ratio)
+    assert part.shape == (*map(int, extent), 3)
     averaged = tf.image.resize(whole, part.shape[:2], method="area")
     assert np.abs(part - averaged).mean() < 1
 
 
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_of_a_window_its_own_sides_count(orientation):
-    data = samples.jpeg_turned(orientation)
-    height, width = decoding.decode(data).shape[:2]
-    part = decoding.decode(data, target=(2, 2), window=tf.constant([0.5, 0.5, 1.0, 1.0])).numpy()
-    assert part.shape == (height // 8, width // 8, 3)  # a half at a quarter of the size
-    averaged = tf.image.resize(decoding.decode(data)[height // 2 :, width // 2 :], part.shape[:2], method="area")
-    assert np.abs(part - averaged).mean() < 1
+@pytest.mark.parametrize("sides", [(96, 97), (97, 103), (101, 96)])
+def test_sides_that_do_not_divide_shift_nothing(sides):
+    """The last row and column of the part are filled in part."""
+    waves = np.sin(np.arange(sides[0])[:, None] / 7) * np.cos(np.arange(sides[1]) / 5)
+    data = samples.encode(np.repeat((128 + 100 * waves).astype(np.uint8)[..., None], 3, axis=-1), "JPEG", quality=95)
+    for target in ((16, 16), (8, 8), (4, 4)):
+        whole = images.resize(decoding.decode(data), target)
+        part, _ = decoding.decode_for(data, target)
+        ways = images.load(data, target), images.resize(part, target)
+        error, stretched = (np.abs(image - whole).mean() for image in ways)
+        assert error < 1.3
+        assert error < stretched / 2
 
 
-def test_a_png_is_unpacked_whole():
-    assert decoding.decode(KINDS["png"], target=(1, 1)).shape == (samples.HEIGHT, samples.WIDTH, 3)
+@pytest.mark.parametrize("name", ["png", "gif", "webp", "bmp", "jpeg cmyk", "jpeg grey", "jpeg progressive"])
+def test_other_kinds_are_as_they_were(decode_for, name):
+    whole = decoding.decode(KINDS[name]).numpy()
+    image, extent = decode_for(KINDS[name], (40, 60))
+    np.testing.assert_array_equal(image, whole)
+    np.testing.assert_array_equal(extent, whole.shape[:2])
+    assert decode_for(KINDS["png"], (1, 1))[0].shape == decoding.decode(KINDS["png"]).shape
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp", "bmp"])

@@ -6,6 +6,7 @@ import csv
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from tests.conformance.cases import SMALL, write_pairs
@@ -15,6 +16,9 @@ from tools.reproduce import TABLES, Row, Table
 from xmkeras import flags
 from xmkeras.config import Config
 from xmkeras.errors import UserError
+from xmkeras.retrieval.linear_maps import recalls, unit_rows
+from xmkeras.run import evaluation
+from xmkeras.run.directory import RunDirectory
 
 TABLE = Table(
     {"R@1": "way/R@1", "NMI": "NMI"},
@@ -66,6 +70,8 @@ def test_latex_escapes_and_has_a_line_of_published_figures():
         '{"columns": {"a": "a"}, "rows": [{"name": "x", "published": {"b": 1}}]}',
         '{"columns": {"a": "a"}, "rows": [{"name": "x", "colour": 1}]}',
         '{"columns": {"a": "a"}, "rows": [{"name": "both", "ensemble": ["x"]}, {"name": "x"}]}',
+        '{"columns": {"a": "a"}, "rows": [{"name": "x"}, {"name": "both", "ensemble": ["x"], "flags": ["--ema=0"]}]}',
+        '{"columns": {"a": "a"}, "rows": [{"name": "x", "seeds": 1}, {"name": "both", "ensemble": ["x"]}]}',
     ],
 )
 def test_a_bad_file_is_explained(tmp_path: pathlib.Path, text: str):
@@ -94,7 +100,8 @@ def test_rows_share_features_and_are_measured_once(tmp_path: pathlib.Path, capsy
         "rows": [
             {"name": "CMPM", "flags": ["--cmpm.classifier=none"]},
             {"name": "CMPC", "flags": ["--cmpm.classifier=cmpc"]},
-            {"name": "twice CMPM", "ensemble": ["CMPM", "CMPM"]},
+            {"name": "alone", "flags": ["--cmpm.classifier=softmax"], "seeds": 1},
+            {"name": "both", "ensemble": ["CMPM", "CMPC"]},
             {"name": "rows", "by": "tests.tools.test_reproduce:number_of_rows", "options": {"times": 2}, "seeds": 1},
         ],
     }
@@ -113,15 +120,41 @@ def test_rows_share_features_and_are_measured_once(tmp_path: pathlib.Path, capsy
     # Of the training, validation and test images, for both rows and seeds.
     assert len(list((out / "features").iterdir())) == 3 * len({"3", "4"})
     assert json.loads((out / "cmpc" / "seed-4" / "test.json").read_text())["step"] == 1
-    for seed in (3, 4):
-        records = (out / row / f"seed-{seed}" / "test.json" for row in ("cmpm", "twice-cmpm"))
-        alone, twice = (json.loads(record.read_text()) for record in records)
-        assert twice["rsum"] == alone["rsum"]
-    assert {path.parts[-3] for path in out.glob("*/*/checkpoints")} == {"cmpm"}  # which the ensemble needs
+    assert {path.parts[-3] for path in out.glob("*/*/checkpoints")} == {"cmpm", "cmpc"}  # which the ensemble needs
     assert not list(out.glob("*/*/embeddings"))
+    for seed in (3, 4):
+        record = json.loads((out / "both" / f"seed-{seed}" / "test.json").read_text())
+        expected = rsum_of_mean_scores([out / row / f"seed-{seed}" for row in ("cmpm", "cmpc")])
+        assert record["rsum"] == pytest.approx(expected)
     assert table.startswith("|  | rsum | seeds |")
     assert reproduce.main([*arguments[:3], "--rows=nothing"]) == 2
-    assert "CMPM, CMPC, twice CMPM, rows" in capsys.readouterr().err
+    assert "CMPM, CMPC, alone, both, rows" in capsys.readouterr().err
+
+
+def rsum_of_mean_scores(runs: list[pathlib.Path]) -> float:
+    """Recalls both ways by the mean of the cosines of several runs on the test split."""
+    scores = []
+    for path in runs:
+        run = RunDirectory(path)
+        measured = evaluation.measure(run.config(), run, "test")[0]
+        images, texts = (unit_rows(np.asarray(one.vectors)) for one in (measured.images, measured.texts))
+        scores.append(texts @ images.T)
+    image_of_text = np.array([measured.images.ids.tolist().index(one) for one in measured.texts.ids.tolist()])
+    return recalls(np.mean(scores, axis=0), image_of_text)["rsum"]
+
+
+def test_an_ensemble_alone_brings_what_it_needs(tmp_path: pathlib.Path):
+    rows = (Row("a"), Row("b"), Row("c", by="x:y"), Row("a + b", ensemble=("a", "b")))
+    table = Table({"a": "a"}, rows)
+    table.check_ensembles()
+    assert table.chosen(r"\+") == {"a", "b", "a + b"}
+    assert table.chosen("^a$") == {"a"}
+    assert table.kept() == {"a", "b"}
+    run = tmp_path / "a" / "seed-0"
+    run.mkdir(parents=True)
+    (run / "test.json").write_text('{"a": 1.0}')  # as a table without the ensemble would have left it
+    with pytest.raises(UserError, match=r"a/seed-0 was measured without keeping its weights.*; delete it"):
+        reproduce.run(Table({"a": "a"}, (Row("a"), Row("e", ensemble=("a",)))), tmp_path, [0], "test")
 
 
 def number_of_rows(config: Config, split: str, times: int) -> dict[str, float]:

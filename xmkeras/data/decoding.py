@@ -15,21 +15,14 @@ from xmkeras.data import animations, headers
 
 MAX_PIXELS = 2**26
 _DCT = "INTEGER_ACCURATE"  # Pillow's; TensorFlow's default differs from it by one grey level on average.
-# A JPEG unpacks at a half, a quarter or an eighth of its size for little. Where three times the sides that are asked
-# for are left, a resize hides how it was halved: pixels of photographs change by .4 to 1 grey levels on average, by
-# 2 to 6 at the 99th percentile, the more the sharper they are. With two times, Pillow's usual `reducing_gap`, it is .8
-# to 1.7 and 4 to 9.
+# Where three times the sides that are asked for are left, a resize hides how a JPEG was halved: pixels of photographs
+# change by .3 to .5 grey levels on average, by 2 at the 99th percentile. With two times, Pillow's usual `reducing_gap`,
+# it is .6 to 1.2 and 3 to 6.
 _GAP = 3
 _RATIOS = (2, 4, 8)
 
 
-def decode(
-    data: tf.Tensor,
-    *,
-    max_pixels: int = MAX_PIXELS,
-    window: tf.Tensor | None = None,
-    target: tuple[int, int] | None = None,
-) -> tf.Tensor:
+def decode(data: tf.Tensor, *, max_pixels: int = MAX_PIXELS, window: tf.Tensor | None = None) -> tf.Tensor:
     """Decodes a PNG, JPEG, WebP, GIF or BMP; of an animation the first frame.
 
     Grey, palette, CMYK and 16-bit images become 8-bit RGB (the high byte), alpha is laid on white,
@@ -42,24 +35,35 @@ def decode(
         window: float32 (4,), the part to cut out: its height and width as shares of the image's in (0, 1],
             and its place between top and bottom, left and right, in [0, 1]. Of a JPEG only that part is
             unpacked.
-        target: height and width that the image will be resized to: a JPEG whose sides, or those of its window, are at
-            least 6, 12 or 24 times as long is unpacked at a half, a quarter or an eighth of its size.
 
     Returns:
         uint8 (height, width, 3).
     """
     # Eagerly for itself: a traced function would bury a fault's message in that of its graph.
-    return (_decode if tf.executing_eagerly() else _traced)(data, max_pixels, window, target)
+    return (_decode if tf.executing_eagerly() else _traced)(data, max_pixels, window)
 
 
-def _decode(
-    data: tf.Tensor, max_pixels: int, window: tf.Tensor | None, target: tuple[int, int] | None
-) -> tf.Tensor:
+def decode_for(
+    data: tf.Tensor, target: tuple[int, int], *, max_pixels: int = MAX_PIXELS
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`decode` for an image that will be resized to `target`, height and width, and may be unpacked in part.
+
+    A JPEG whose sides are at least 6, 12 or 24 times those of `target` is unpacked at a half, a quarter or an eighth of
+    its size, as libjpeg does for little.
+
+    Returns:
+        uint8 (height, width, 3), and how much of its sides the image fills, float32 (2,): a JPEG of 771 pixels at a
+        quarter has 193, of which the last is filled to three quarters.
+    """
+    return (_decode_for if tf.executing_eagerly() else _traced_for)(data, max_pixels, target)
+
+
+def _decode(data: tf.Tensor, max_pixels: int, window: tf.Tensor | None) -> tf.Tensor:
     head = headers.header(data)
     kind = headers.image_format(head)
     image = tf.cond(
         kind == headers.JPEG,
-        lambda: _decode_jpeg(data, max_pixels, window, target),
+        lambda: _decode_jpeg(data, max_pixels, window),
         lambda: _cut(
             tf.cond(
                 kind == headers.PNG,
@@ -72,8 +76,35 @@ def _decode(
     return tf.ensure_shape(image, (None, None, 3))
 
 
+def _decode_for(data: tf.Tensor, max_pixels: int, target: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    def whole() -> tuple[tf.Tensor, tf.Tensor]:
+        image = decode(data, max_pixels=max_pixels)
+        return image, tf.cast(tf.shape(image)[:2], tf.float32)
+
+    def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        size = tf.image.extract_jpeg_shape(data)[:2]
+        checked, orientation = _checked(data, size, max_pixels), headers.exif_orientation(data)
+        size = tf.where(orientation >= 5, size[::-1], size)
+        spare = tf.reduce_min(size // (_GAP * np.array(target, np.int32)))
+
+        def at(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
+            image = tf.image.decode_jpeg(checked, channels=3, ratio=ratio, dct_method=_DCT)
+            return orient(image, orientation), tf.cast(size, tf.float32) / ratio
+
+        unpack = functools.partial(at, 1)
+        for ratio in _RATIOS:
+            unpack = functools.partial(tf.cond, spare >= ratio, functools.partial(at, ratio), unpack)
+        image, extent = unpack()
+        return image, extent
+
+    kind = headers.image_format(headers.header(data))
+    image, extent = tf.cond(kind == headers.JPEG, jpeg, whole)
+    return tf.ensure_shape(image, (None, None, 3)), extent
+
+
 # Some hundred ops, traced once a process instead of once for each pipeline and signature.
 _traced = tf.function(_decode, autograph=False)
+_traced_for = tf.function(_decode_for, autograph=False)
 
 
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})
@@ -142,35 +173,22 @@ def _refuse() -> tf.Tensor:
         return tf.zeros((1, 1, 3), tf.uint8)
 
 
-def _decode_jpeg(
-    data: tf.Tensor, max_pixels: int, window: tf.Tensor | None, target: tuple[int, int] | None
-) -> tf.Tensor:
+def _decode_jpeg(data: tf.Tensor, max_pixels: int, window: tf.Tensor | None) -> tf.Tensor:
     size = tf.image.extract_jpeg_shape(data)[:2]
     data = _checked(data, size, max_pixels)
     orientation = headers.exif_orientation(data)
 
-    def whole(ratio: int = 1) -> tf.Tensor:
-        return _cut(orient(tf.image.decode_jpeg(data, channels=3, ratio=ratio, dct_method=_DCT), orientation), window)
+    def whole() -> tf.Tensor:
+        return _cut(orient(tf.image.decode_jpeg(data, channels=3, dct_method=_DCT), orientation), window)
 
-    def exact() -> tf.Tensor:
-        if window is None:
-            return whole()
-        part = _pixels(window, size)
-        return tf.cond(
-            orientation == 1,
-            lambda: tf.image.decode_and_crop_jpeg(data, part, channels=3, dct_method=_DCT),
-            whole,
-        )
-
-    if target is None:
-        return exact()
-    upright = tf.where(orientation >= 5, size[::-1], size)
-    extent = upright if window is None else _pixels(window, upright)[2:]
-    spare = tf.reduce_min(extent // (_GAP * np.array(target, np.int32)))
-    unpack = exact
-    for ratio in _RATIOS:
-        unpack = functools.partial(tf.cond, spare >= ratio, functools.partial(whole, ratio), unpack)
-    return unpack()
+    if window is None:
+        return whole()
+    crop = _pixels(window, size)
+    return tf.cond(
+        orientation == 1,
+        lambda: tf.image.decode_and_crop_jpeg(data, crop, channels=3, dct_method=_DCT),
+        whole,
+    )
 
 
 def _decode_png(data: tf.Tensor, head: tf.Tensor, max_pixels: int) -> tf.Tensor:

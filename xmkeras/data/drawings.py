@@ -22,7 +22,7 @@ def render_missing(svg_dir: str, names: Sequence[str], png_dir: str, size: int) 
         with os.scandir(png_dir) as entries:
             done = {entry.name for entry in entries if entry.stat().st_size}
         missing = [name for name in names if f"{name}.png" not in done]
-        for name in progress(missing, len(missing), "rendering drawings") if missing else ():
+        for name in progress(missing, len(missing), "rendering drawings"):
             _write_whole(
                 os.path.join(png_dir, f"{name}.png"), _render(os.path.join(svg_dir, f"{name}.svg"), size)
             )

@@ -10,7 +10,7 @@ import math
 
 import tensorflow as tf
 
-from xmkeras.data.decoding import MAX_PIXELS, decode
+from xmkeras.data.decoding import MAX_PIXELS, decode, decode_for
 from xmkeras.errors import UserError
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Size = tuple[int, int]
-VERSION = 2  # counts the changes of what pixels a file gives: caches of anything made of them depend on it
+VERSION = 2  # counts the changes of what pixels a file gives, on which cached features depend
 _ASPECT = 1.2  # largest stretch of a random crop
 _HUE_TURN = 0.1  # of a full turn, at colour jitter 1
 # RGB to luma and two chroma axes (YIQ, NTSC 1953) and back; hue is a rotation of the chroma plane.
@@ -105,8 +105,13 @@ def parse_augmentation(text: str) -> Augmentation:
     return Augmentation(**values)  # type: ignore[arg-type]
 
 
-def resize(image: tf.Tensor, size: Size) -> tf.Tensor:
+def resize(image: tf.Tensor, size: Size, extent: tf.Tensor | None = None) -> tf.Tensor:
     """Resizes (h, w, 3) to `size` (height, width) by antialiased bilinear weights, the aspect not kept.
+
+    Args:
+        image: pixels.
+        size: height and width of the result.
+        extent: float32 (2,), how much of its height and width the image fills; all where it is None.
 
     Returns:
         float32 (height, width, 3), in 0..255 for a uint8 image.
@@ -115,21 +120,37 @@ def resize(image: tf.Tensor, size: Size) -> tf.Tensor:
     resized = tf.cond(
         tf.reduce_all(tf.shape(image)[:2] <= size),
         lambda: tf.image.resize(image, size),
-        lambda: tf.image.resize(image, size, antialias=True),
+        lambda: _shrunk(image, size, tf.cast(tf.shape(image)[:2], tf.float32) if extent is None else extent),
     )
     return tf.ensure_shape(resized, (*size, 3))
+
+
+def _shrunk(image: tf.Tensor, size: Size, extent: tf.Tensor) -> tf.Tensor:
+    """`tf.image.resize` with antialiasing, but of an image that may fill its last row and column in part."""
+    (shrunk,) = tf.unstack(
+        tf.raw_ops.ScaleAndTranslate(
+            images=image[None],
+            size=size,
+            scale=tf.constant(size, tf.float32) / extent,
+            translation=tf.zeros(2),
+            kernel_type="triangle",
+            antialias=True,
+        )
+    )
+    return shrunk
 
 
 def load(data: tf.Tensor, size: Size, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """The bytes of an image file (scalar string) as float32 (height, width, 3) in 0..255.
 
-    A JPEG of sides at least six times as long is unpacked at a part of its size, see `decode`: of photographs this
-    changes a pixel by half a grey level to one on average.
+    A JPEG of sides at least six times as long is unpacked at a part of its size, see `decode_for`: of photographs this
+    changes a pixel by half a grey level on average.
 
     Raises:
         tf.errors.InvalidArgumentError: at run time, for a broken or oversized file.
     """
-    return resize(decode(data, max_pixels=max_pixels, target=size), size)
+    image, extent = decode_for(data, size, max_pixels=max_pixels)
+    return resize(image, size, extent)
 
 
 def load_augmented(data: tf.Tensor, size: Size, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
@@ -138,7 +159,10 @@ def load_augmented(data: tf.Tensor, size: Size, augmentation: Augmentation, seed
         return load(data, size)
     draws = tf.unstack(tf.random.stateless_uniform((12,), seed))
     window = _window(augmentation, draws[:4]) if augmentation.crop < 1 or augmentation.upscale > 1 else None
-    image = resize(decode(data, window=window, target=size), size)
+    if window is None:
+        image = load(data, size)
+    else:
+        image = resize(decode(data, window=window), size)
     if augmentation.flip:
         image = tf.cond(draws[4] < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
     if augmentation.shift or augmentation.rotate:

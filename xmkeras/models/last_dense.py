@@ -79,7 +79,7 @@ def _mean(features: keras.KerasTensor, part: Part) -> keras.KerasTensor:
     if len(features.shape) == 2:
         return features
     mask = part.model.outputs[part.gives.index("mask")] if "mask" in part.gives else None
-    return keras.layers.GlobalAveragePooling1D(name="mean_vector")(features, mask=mask)
+    return keras.layers.GlobalAveragePooling1D(dtype="float32", name="mean_vector")(features, mask=mask)
 
 
 def _last_dense(side: str, encoder: Encoder) -> keras.layers.Dense:

@@ -177,7 +177,7 @@ def open_gallery(
         gallery: "packed", or the name of the split that the export packed.
         side: "image", or "text" for the packed sentences.
         cache: where indexes of folders are kept; empty: ~/.cache/xmkeras/index.
-        say: gets a line at a time of what is to be known; by default it is written to standard error.
+        say: gets notes and faults, a line each; by default they are written to standard error.
 
     Raises:
         UserError: both are given, or neither where nothing is packed either; what is given does not exist.

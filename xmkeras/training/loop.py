@@ -296,6 +296,7 @@ class Trainer:
 
     def _measure(self, schedule: Schedule) -> None:
         assert self._evaluate is not None
+        self._monitor.end_line()
         with self._average.averaged() if self._average is not None else contextlib.nullcontext():
             metrics = self._evaluate(self.step)
         self._monitor.log_metrics(self.step, metrics)

@@ -102,6 +102,10 @@ class Monitor:
         for path in sorted(self.tensorboard.glob("events.out.tfevents.*")):
             _rewind_events(path, step)
 
+    def end_line(self) -> None:
+        """Ends the line that shows the progress, before something else writes."""
+        self._progress.close()
+
     def close(self) -> None:
         """Writes out what is held back. The monitor may be used again."""
         self._progress.close()
