@@ -50,7 +50,7 @@ def test_load_of_real_photographs_is_near_pillow(shared):
         assert error.mean() < 0.4
 
 
-@pytest.mark.parametrize("size", [(32, 32), (16, 16)])
+@pytest.mark.parametrize("size", [(24, 24), (12, 12)])
 def test_load_of_real_photographs_many_times_as_large_is_near_pillow(shared, size):
     """Unpacked at a half and at a quarter of their size."""
     errors = []
