@@ -237,6 +237,7 @@ def test_features_of_folded_norms_have_a_file_of_their_own(arguments: list[str],
     np.testing.assert_allclose(both[0].array, both[1].array, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("plain_tower")
 def test_a_broken_image_is_left_out_of_a_cached_evaluation_too(arguments: list[str], tmp_path: pathlib.Path):
     run = parts(arguments)
     validation = run.table.split("validation")
@@ -266,7 +267,8 @@ STAGES = (f"--stage=steps=6 frozen={FROZEN}", "--stage=steps=2 lr=1e-4")
 def cached(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """Six steps on cached features and two without them, measured after three, six and eight steps."""
     folder = tmp_path_factory.mktemp("cached")
-    return train(arguments, folder / "run", *STAGES, f"--feature_dir={folder / 'shared'}")
+    with plain_images():
+        return train(arguments, folder / "run", *STAGES, f"--feature_dir={folder / 'shared'}")
 
 
 def rsums(run: RunDirectory) -> list[str]:
@@ -274,6 +276,7 @@ def rsums(run: RunDirectory) -> list[str]:
         return [row["validation/rsum"] for row in csv.DictReader(file) if row["validation/rsum"]]
 
 
+@pytest.mark.usefixtures("plain_tower")
 def test_both_caches_train_and_measure_like_the_frozen_towers_themselves(
     arguments: list[str], cached: RunDirectory, tmp_path: pathlib.Path
 ):
@@ -287,6 +290,7 @@ def test_both_caches_train_and_measure_like_the_frozen_towers_themselves(
     assert len(rsums(cached)) == 3
 
 
+@pytest.mark.usefixtures("plain_tower")
 def test_a_cached_run_goes_on_bit_by_bit(arguments: list[str], cached: RunDirectory, tmp_path: pathlib.Path):
     class CutError(Exception):
         pass
