@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ def progress(
         after: seconds before the bar appears, in a file with its first state after a quarter of a minute; what is done
             sooner leaves no trace.
     """
-    stream = _Forgiving(sys.stderr)
+    stream = Forgiving(sys.stderr)
     between = _ON_TERMINAL if stream.isatty() else _IN_FILE
     # Always on the first line: of a bar that an error has left open, the next one need not know.
     with tqdm(
@@ -40,8 +41,8 @@ def progress(
             bar.update(done)
 
 
-class _Forgiving:
-    """A stream that may be closed, broken or none at all."""
+class Forgiving:
+    """A stream that may be closed, broken or none at all: what is written to it then is lost, and nothing else."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -49,7 +50,13 @@ class _Forgiving:
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            self._stream.write(text)
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except BrokenPipeError:
+                # The reader has gone; without this the interpreter complains once more at its end.
+                if self._stream in (sys.stdout, sys.stderr):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def flush(self) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):

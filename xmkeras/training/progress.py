@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
-import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
+
+from xmkeras.bars import Forgiving
 
 
 class Progress:
@@ -95,22 +96,10 @@ class Progress:
         return " | ".join(parts)
 
     def _on_terminal(self) -> bool:
-        try:
-            return (self._stream or sys.stdout).isatty()
-        except (OSError, ValueError, AttributeError):
-            return False
+        return Forgiving(self._stream or sys.stdout).isatty()
 
     def _write(self, text: str) -> None:
-        stream = self._stream or sys.stdout
-        try:
-            stream.write(text)
-            stream.flush()
-        except BrokenPipeError:
-            # The reader has gone; without this the interpreter complains once more at its end.
-            if stream is sys.stdout:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        except (OSError, ValueError, AttributeError):
-            pass
+        Forgiving(self._stream or sys.stdout).write(text)
 
 
 def duration(seconds: float) -> str:
