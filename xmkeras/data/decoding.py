@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import tensorflow as tf
 
 from xmkeras.data import animations, headers
@@ -80,7 +79,7 @@ def _decode_for(data: tf.Tensor, max_pixels: int, target: tuple[int, int]) -> tu
         size = tf.image.extract_jpeg_shape(data)[:2]
         checked, orientation = _checked(data, size, max_pixels), headers.exif_orientation(data)
         size = tf.where(orientation >= 5, size[::-1], size)
-        spare = tf.reduce_min(size // (_GAP * np.array(target, np.int32)))
+        spare = tf.reduce_min(size // [_GAP * side for side in target])
 
         def at(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
             image = tf.image.decode_jpeg(checked, channels=3, ratio=ratio, dct_method=_DCT)

@@ -127,17 +127,14 @@ def resize(image: tf.Tensor, size: Size, extent: tf.Tensor | None = None) -> tf.
 
 def _shrunk(image: tf.Tensor, size: Size, extent: tf.Tensor) -> tf.Tensor:
     """`tf.image.resize` with antialiasing, but of an image that may fill its last row and column in part."""
-    (shrunk,) = tf.unstack(
-        tf.raw_ops.ScaleAndTranslate(
-            images=image[None],
-            size=size,
-            scale=tf.constant(size, tf.float32) / extent,
-            translation=tf.zeros(2),
-            kernel_type="triangle",
-            antialias=True,
-        )
-    )
-    return shrunk
+    return tf.raw_ops.ScaleAndTranslate(
+        images=image[None],
+        size=size,
+        scale=tf.constant(size, tf.float32) / extent,
+        translation=tf.zeros(2),
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
 
 
 def load(data: tf.Tensor, size: Size, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:

@@ -46,9 +46,9 @@ def measure(
     part = load_table(config).split(split)
     others = [RunDirectory.existing(path) for path in ensemble]
     members = [(config, run), *((_on_data_of(config, other), other) for other in others)]
-    evaluators, steps = [], []
-    for own, member in members:
-        loaded = load(own, member)
+    models = [load(own, member) for own, member in members]
+    evaluators = []
+    for (own, member), loaded in zip(members, models, strict=True):
         evaluator = _evaluator(own, part, member.embeddings(split), loaded)
         if cached:
             freeze(own, loaded.method, stages_of(own)[-1])
@@ -56,8 +56,7 @@ def measure(
             kept = not own.train.ema
             evaluator.readers = readers_of(own, member, part, loaded.sides, loaded.method, training=False, cached=kept)
         evaluators.append(evaluator)
-        steps.append(loaded.step)
-    return evaluators[0].measure(ensemble=evaluators[1:]), steps[0]
+    return evaluators[0].measure(ensemble=evaluators[1:]), models[0].step
 
 
 def evaluate(
